@@ -1,0 +1,221 @@
+// Package client reads chatbots' sessions from the Chatwize REST API.
+//
+// The API is documented at https://guide.chatwize.ai ("Fetch all Sessions").
+// Its white-label sisters serve the same API under other hosts.
+package client
+
+import (
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// maxRedirects is how many redirects within the API's own origin are followed.
+const maxRedirects = 10
+
+// timestampLayout is how the API wants the timestamps of a query: ISO 8601 in
+// UTC with milliseconds.
+const timestampLayout = "2006-01-02T15:04:05.000Z"
+
+// Config says which account to read and how.
+type Config struct {
+	// URL is the base URL of the API; its path is kept as a prefix.
+	URL *url.URL
+	// Key returns the API key. It is called for each fetch, so that a key can
+	// be rotated while the process runs.
+	Key func(context.Context) (string, error)
+	// UserAgent is sent with each request.
+	UserAgent string
+	// Transport sends the requests; see [NewTransport].
+	Transport http.RoundTripper
+}
+
+// Client reads one Chatwize account. It is safe for concurrent use.
+type Client struct {
+	config Config
+	http   *http.Client
+}
+
+// New returns a Client for the account that config describes.
+func New(config Config) *Client {
+	return &Client{
+		config: config,
+		http: &http.Client{
+			Transport:     config.Transport,
+			CheckRedirect: sameOrigin(config.URL),
+		},
+	}
+}
+
+// NewTransport returns a transport for up to concurrency requests at a time.
+// It takes proxies from the environment, keeps that many idle connections for
+// 90 seconds, and reads at most 64 KiB of response headers.
+func NewTransport(concurrency int) *http.Transport {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConns = concurrency
+	transport.MaxIdleConnsPerHost = concurrency
+	transport.MaxResponseHeaderBytes = 64 << 10
+	return transport
+}
+
+// sameOrigin returns a redirect policy that keeps the API key within the scheme,
+// host and port of origin. A redirect that is not followed is returned to the
+// caller as the response.
+func sameOrigin(origin *url.URL) func(*http.Request, []*http.Request) error {
+	return func(request *http.Request, via []*http.Request) error {
+		same := request.URL.Scheme == origin.Scheme &&
+			request.URL.Hostname() == origin.Hostname() &&
+			port(request.URL) == port(origin)
+		if !same || len(via) > maxRedirects {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+}
+
+func port(u *url.URL) string {
+	if port := u.Port(); port != "" {
+		return port
+	}
+	if u.Scheme == "https" {
+		return "443"
+	}
+	return "80"
+}
+
+// Sessions fetches the sessions of a chatbot and yields them one at a time while
+// the response arrives. With a since other than zero only sessions created then
+// or later are asked for, to the millisecond; a server may ignore that.
+//
+// A failure is yielded once, as an [*Error], and ends the sequence. Sessions that
+// came before it are to be discarded: without the end of the list they are not
+// the list. The request is over when the sequence ends or is left.
+//
+// Source: "Fetch all Sessions" of the Chatwize API, for since that of GPT-trainer.
+func (c *Client) Sessions(ctx context.Context, chatbot string, since time.Time) iter.Seq2[Session, error] {
+	return func(yield func(Session, error) bool) {
+		query := url.Values{}
+		if !since.IsZero() {
+			query.Set("start_timestamp", since.UTC().Format(timestampLayout))
+		}
+		body, err := c.get(ctx, EndpointSessions, query, "api/v1/chatbot", chatbot, "sessions")
+		if err != nil {
+			yield(Session{}, err)
+			return
+		}
+		defer body.Close()
+		for session, err := range decodeSessions(body) {
+			if err != nil {
+				err = body.explain(ctx, err)
+			}
+			if !yield(session, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// get sends a request and returns the body of its 200 answer.
+func (c *Client) get(ctx context.Context, endpoint string, query url.Values, path ...string) (*body, error) {
+	key, err := c.config.Key(ctx)
+	if err != nil {
+		return nil, &Error{Reason: Unauthorized, Err: fmt.Errorf("reading the API key: %w", err)}
+	}
+	target := c.config.URL.JoinPath(path...)
+	target.RawQuery = query.Encode()
+	request, err := http.NewRequestWithContext(withEndpoint(ctx, endpoint), http.MethodGet, target.String(), nil)
+	if err != nil {
+		return nil, &Error{Reason: Network, Err: fmt.Errorf("building the request: %w", err)}
+	}
+	request.Header.Set("Authorization", "Bearer "+key)
+	request.Header.Set("Accept", "application/json")
+	// Asking for gzip here, not in the transport, leaves the body as it comes off
+	// the wire to whoever measures it.
+	request.Header.Set("Accept-Encoding", "gzip")
+	request.Header.Set("User-Agent", c.config.UserAgent)
+
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, transportError(ctx, err)
+	}
+	if response.StatusCode != http.StatusOK {
+		response.Body.Close()
+		return nil, statusError(response.StatusCode)
+	}
+	body, err := newBody(response)
+	if err != nil {
+		response.Body.Close()
+		return nil, err
+	}
+	return body, nil
+}
+
+// body is a response's body without its content encoding. It remembers which of
+// the two failed, the wire or what came over it.
+type body struct {
+	wire    wireReader
+	content io.Reader
+}
+
+func newBody(response *http.Response) (*body, error) {
+	b := &body{wire: wireReader{ReadCloser: response.Body}}
+	switch encoding := response.Header.Get("Content-Encoding"); encoding {
+	case "", "identity":
+		b.content = &b.wire
+	case "gzip", "x-gzip":
+		b.content = &gunzipper{source: &b.wire}
+	default:
+		return nil, &Error{Reason: InvalidResponse, Status: response.StatusCode, Err: errEncoding}
+	}
+	return b, nil
+}
+
+func (b *body) Read(p []byte) (int, error) { return b.content.Read(p) }
+
+func (b *body) Close() error { return b.wire.Close() }
+
+// explain turns an error of the decoder into an [*Error].
+func (b *body) explain(ctx context.Context, err error) error {
+	if b.wire.err != nil {
+		return transportError(ctx, b.wire.err)
+	}
+	return err
+}
+
+// wireReader remembers the error that ended reading, unless it was the body's
+// proper end.
+type wireReader struct {
+	io.ReadCloser
+	err error
+}
+
+func (w *wireReader) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		w.err = err
+	}
+	return n, err
+}
+
+// gunzipper decompresses its source. Unlike [gzip.NewReader] it reads nothing
+// before it is read from.
+type gunzipper struct {
+	source io.Reader
+	gzip   *gzip.Reader
+}
+
+func (g *gunzipper) Read(p []byte) (int, error) {
+	if g.gzip == nil {
+		reader, err := gzip.NewReader(g.source)
+		if err != nil {
+			return 0, err
+		}
+		g.gzip = reader
+	}
+	return g.gzip.Read(p)
+}

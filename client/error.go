@@ -1,0 +1,109 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+)
+
+// Reason is why a fetch failed, in one of the words of Reasons.
+type Reason string
+
+// The reasons for which a fetch fails.
+const (
+	Unauthorized     Reason = "unauthorized"      // 401, 403, or no key to send
+	NotFound         Reason = "not_found"         // 404
+	RateLimited      Reason = "rate_limited"      // 429
+	ServerError      Reason = "server_error"      // 5xx
+	UnexpectedStatus Reason = "unexpected_status" // any other status but 200
+	Timeout          Reason = "timeout"           // no whole answer before the context's end
+	Network          Reason = "network"           // no whole answer for another cause
+	InvalidResponse  Reason = "invalid_response"  // a whole answer that is not a list
+)
+
+// Reasons returns every Reason there is.
+func Reasons() []Reason {
+	return []Reason{
+		Unauthorized, NotFound, RateLimited, ServerError,
+		UnexpectedStatus, Timeout, Network, InvalidResponse,
+	}
+}
+
+// Error is a failed fetch. Its message holds nothing of the response but the
+// status and a position, so that it can be logged: a response is full of
+// personal data.
+type Error struct {
+	// Reason is why the fetch failed.
+	Reason Reason
+	// Status is the HTTP status code of the response; 0 if none came.
+	Status int
+	// Offset is the position in the body, in bytes after decompression, at which
+	// an InvalidResponse stopped making sense.
+	Offset int64
+	// Err says more, free of the response's content; nil where Status says it all.
+	Err error
+}
+
+// Error says what failed.
+func (e *Error) Error() string {
+	switch {
+	case e.Err == nil:
+		return fmt.Sprintf("the API answered %d %s", e.Status, http.StatusText(e.Status))
+	case e.Reason == InvalidResponse:
+		return fmt.Sprintf("the response is not as documented: byte %d: %v", e.Offset, e.Err)
+	default:
+		return e.Err.Error()
+	}
+}
+
+// Unwrap returns e.Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// statusError is the Error for a response with a status other than 200.
+func statusError(status int) *Error {
+	e := &Error{Reason: UnexpectedStatus, Status: status}
+	switch {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		e.Reason = Unauthorized
+	case status == http.StatusNotFound:
+		e.Reason = NotFound
+	case status == http.StatusTooManyRequests:
+		e.Reason = RateLimited
+	case status >= 500 && status <= 599:
+		e.Reason = ServerError
+	}
+	return e
+}
+
+var errNotHTTP = errors.New("the answer is not HTTP, or breaks off")
+
+// transportError is the Error for err of net/http, while sending a request or
+// reading its response.
+//
+// net/http quotes what it cannot parse (a status line, a header, a redirect's
+// target), so only errors known to be made on this side of the connection keep
+// their text.
+func transportError(ctx context.Context, err error) *Error {
+	var (
+		timeout     net.Error
+		operation   *net.OpError
+		certificate *tls.CertificateVerificationError
+	)
+	switch {
+	case ctx.Err() != nil:
+		return &Error{Reason: Timeout, Err: fmt.Errorf("waiting for the API: %w", context.Cause(ctx))}
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return &Error{Reason: Timeout, Err: errors.New("connecting to the API: timed out")}
+	case errors.As(err, &operation):
+		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", operation)}
+	case errors.As(err, &certificate):
+		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", certificate)}
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", http.ErrSchemeMismatch)}
+	default:
+		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", errNotHTTP)}
+	}
+}

@@ -1,0 +1,115 @@
+// Package collector turns chatbots' sessions into Prometheus metrics.
+package collector
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Collector is a [prometheus.Collector] that fetches the sessions of its chatbots
+// when it is collected, all at once as far as its Source lets it. A chatbot that
+// cannot be fetched is shown as down and has no numbers.
+type Collector struct {
+	// ctx is that of the scrape; [prometheus.Collector] passes none.
+	ctx      context.Context
+	source   *Source
+	chatbots []Chatbot
+	descs    *descs
+}
+
+// descs describes the metrics that each chatbot has.
+type descs struct {
+	up, sessions, withLead, withVerifiedIdentity, malformed,
+	lastCreated, lastModified, lastFetch, fetchDuration, info *prometheus.Desc
+}
+
+// New returns a Collector of chatbots.
+func New(source *Source, chatbots []Chatbot) *Collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(prometheus.BuildFQName("chatwize", "", name), help,
+			append([]string{"chatbot"}, labels...), nil)
+	}
+	return &Collector{ctx: context.Background(), source: source, chatbots: chatbots, descs: &descs{
+		up: desc("up",
+			"Whether the chatbot's sessions could be fetched and read to the end (1) or not (0)."),
+		sessions: desc("sessions",
+			"Sessions of the chatbot."),
+		withLead: desc("sessions_with_lead",
+			"Sessions whose visitor submitted the lead form."),
+		withVerifiedIdentity: desc("sessions_with_verified_identity",
+			"Sessions whose visitor's identity was verified and saved."),
+		malformed: desc("malformed_sessions",
+			"Sessions that break the documented shape; they are counted as sessions all the same."),
+		lastCreated: desc("last_session_created_timestamp_seconds",
+			"When the newest session was created, in Unix time."),
+		lastModified: desc("last_session_modified_timestamp_seconds",
+			"When a session was last modified, in Unix time."),
+		lastFetch: desc("last_fetch_timestamp_seconds",
+			"When the chatbot's numbers were fetched, in Unix time."),
+		fetchDuration: desc("fetch_duration_seconds",
+			"How long the last fetch of the chatbot's sessions took, successful or not."),
+		info: desc("chatbot_info",
+			"The chatbot's name; always 1.", "name"),
+	}}
+}
+
+// WithContext returns a Collector for a scrape that ends with ctx.
+func (c *Collector) WithContext(ctx context.Context) *Collector {
+	scrape := *c
+	scrape.ctx = ctx
+	return &scrape
+}
+
+// Describe sends the descriptors of all metrics.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	d := c.descs
+	for _, desc := range []*prometheus.Desc{
+		d.up, d.sessions, d.withLead, d.withVerifiedIdentity, d.malformed,
+		d.lastCreated, d.lastModified, d.lastFetch, d.fetchDuration, d.info,
+	} {
+		ch <- desc
+	}
+}
+
+// Collect fetches the chatbots' sessions and sends their metrics.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	var fetches sync.WaitGroup
+	for _, chatbot := range c.chatbots {
+		fetches.Go(func() { c.send(ch, chatbot, c.source.Fetch(c.ctx, chatbot)) })
+	}
+	fetches.Wait()
+}
+
+// send sends the metrics of one chatbot.
+func (c *Collector) send(ch chan<- prometheus.Metric, chatbot Chatbot, fetch Fetch) {
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value,
+			append([]string{chatbot.UUID}, labels...)...)
+	}
+	timestamp := func(desc *prometheus.Desc, t time.Time) {
+		if !t.IsZero() {
+			gauge(desc, float64(t.Unix())+float64(t.Nanosecond())/1e9)
+		}
+	}
+	name := chatbot.Name
+	if name == "" {
+		name = chatbot.UUID
+	}
+	gauge(c.descs.info, 1, name)
+	gauge(c.descs.fetchDuration, fetch.Took.Seconds())
+	if fetch.Err != nil {
+		gauge(c.descs.up, 0)
+		return
+	}
+	gauge(c.descs.up, 1)
+	gauge(c.descs.sessions, float64(fetch.Summary.Sessions))
+	gauge(c.descs.withLead, float64(fetch.Summary.WithLead))
+	gauge(c.descs.withVerifiedIdentity, float64(fetch.Summary.WithVerifiedIdentity))
+	gauge(c.descs.malformed, float64(fetch.Summary.Malformed))
+	timestamp(c.descs.lastCreated, fetch.Summary.LastCreated)
+	timestamp(c.descs.lastModified, fetch.Summary.LastModified)
+	timestamp(c.descs.lastFetch, fetch.Finished)
+}

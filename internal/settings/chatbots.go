@@ -1,0 +1,90 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/chatwize-exporter/chatwize_exporter/collector"
+)
+
+// uuid is how a UUID is written: 32 hexadecimal digits, with or without dashes.
+var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$`)
+
+// Chatbots are the chatbots given by a repeatable flag, each as UUID or UUID=NAME.
+type Chatbots struct {
+	flag          *kingpin.FlagClause
+	list          []collector.Chatbot
+	onCommandLine bool
+}
+
+// NewChatbots makes flag take chatbots.
+func NewChatbots(flag *kingpin.FlagClause) *Chatbots {
+	c := &Chatbots{flag: flag}
+	flag.IsSetByUser(&c.onCommandLine).SetValue(c)
+	return c
+}
+
+// List returns the chatbots in the order they were given.
+func (c *Chatbots) List() []collector.Chatbot { return c.list }
+
+// String returns nothing: a default is not wanted in the help.
+func (c *Chatbots) String() string { return "" }
+
+// IsCumulative tells kingpin that the flag may be repeated.
+func (c *Chatbots) IsCumulative() bool { return true }
+
+// Set adds a chatbot, or, from the environment, several between commas.
+func (c *Chatbots) Set(text string) error {
+	if c.onCommandLine {
+		return c.add(text)
+	}
+	for entry := range strings.SplitSeq(text, ",") {
+		if strings.TrimSpace(entry) == "" {
+			continue // a comma or newline at the end
+		}
+		if err := c.add(entry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Chatbots) add(text string) error {
+	chatbot, err := parseChatbot(text)
+	if err != nil {
+		// Its place tells which one; its text may be an API key in the wrong place.
+		return Error(c.flag, fmt.Errorf("chatbot %d %w", len(c.list)+1, err))
+	}
+	for _, other := range c.list {
+		if key(other.UUID) == key(chatbot.UUID) {
+			return Error(c.flag, fmt.Errorf("chatbot %s is given twice; leave one out", chatbot.UUID))
+		}
+	}
+	c.list = append(c.list, chatbot)
+	return nil
+}
+
+// key returns the same for all spellings of a UUID.
+func key(uuid string) string {
+	return strings.ToLower(strings.ReplaceAll(uuid, "-", ""))
+}
+
+func parseChatbot(text string) (collector.Chatbot, error) {
+	id, name, named := strings.Cut(text, "=")
+	chatbot := collector.Chatbot{UUID: strings.TrimSpace(id), Name: strings.TrimSpace(name)}
+	switch {
+	case !uuid.MatchString(chatbot.UUID):
+		return collector.Chatbot{}, errors.New(
+			"is not a UUID; write 32 hexadecimal digits, with or without dashes, and =NAME behind them if you like")
+	case named && chatbot.Name == "":
+		return collector.Chatbot{}, errors.New("has nothing behind its =; write a name there or leave out the =")
+	case !utf8.ValidString(chatbot.Name):
+		return collector.Chatbot{}, errors.New("has a name that is not UTF-8; write it in UTF-8")
+	}
+	return chatbot, nil
+}

@@ -1,0 +1,217 @@
+// Chatwize_exporter is a Prometheus exporter for Chatwize chatbots.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	stdlog "log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/common/version"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
+	sloggokit "github.com/tjhop/slog-gokit"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/apimetrics"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/settings"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/simulator"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
+)
+
+const (
+	program = "chatwize_exporter"
+	// shutdownTimeout is how long running scrapes may go on after SIGTERM.
+	shutdownTimeout = 5 * time.Second
+)
+
+// account is what serve needs to know of the chatbots and how to ask for them.
+type account struct {
+	url         *url.URL
+	key         func(context.Context) (string, error)
+	chatbots    []collector.Chatbot
+	concurrency int
+}
+
+func main() {
+	setVersion()
+	var (
+		app = kingpin.New(program, "Prometheus exporter for Chatwize chatbots: sessions, leads and verified identities.\n\n"+
+			"The API key is read from the file that --chatwize.token-file names, or from $"+settings.TokenVariable+".").
+			Version(version.Print(program)).
+			UsageWriter(os.Stdout)
+
+		serveCommand = app.Command("serve", "Serve the metrics of the account's chatbots.").Default()
+		demoCommand  = app.Command("demo", "Serve the metrics of a simulated account; settings of the account are ignored.")
+
+		apiURL = settings.BaseURL(app.Flag("chatwize.url",
+			"Base URL of the Chatwize API.").
+			Envar("CHATWIZE_URL").Default("https://app.chatwize.ai"))
+		tokenFile = app.Flag("chatwize.token-file",
+			"File that holds the API key; it is read again when it changes.").
+			Envar("CHATWIZE_TOKEN_FILE").PlaceHolder("FILE").String()
+		chatbots = settings.NewChatbots(app.Flag("chatwize.chatbot",
+			"Chatbot to show. Repeatable; in the environment separated by commas or newlines.").
+			Envar("CHATWIZE_CHATBOTS").PlaceHolder("UUID[=NAME]"))
+		timeout = settings.Duration(app.Flag("chatwize.timeout",
+			"Longest a fetch may take. Prometheus's own scrape timeout shortens it.").
+			Envar("CHATWIZE_TIMEOUT").Default("30s"), time.Millisecond)
+		timeoutOffset = settings.Duration(app.Flag("chatwize.timeout-offset",
+			"Taken off Prometheus's scrape timeout, so that the answer is there in time.").
+			Envar("CHATWIZE_TIMEOUT_OFFSET").Default("500ms"), 0)
+		concurrency = settings.Int(app.Flag("chatwize.concurrency",
+			"Most requests to the API at a time, over all scrapes.").
+			Envar("CHATWIZE_CONCURRENCY").Default("4"), 1)
+
+		telemetryPath = settings.Text(app.Flag("web.telemetry-path",
+			"Path under which the metrics are served.").
+			Default("/metrics"), web.CheckTelemetryPath)
+		listen = kingpinflag.AddFlags(app, ":10113")
+
+		logLevel = settings.OneOf(app.Flag("log.level",
+			"Only log messages of this severity or above: debug, info, warn, error.").
+			Default("info"), "debug", "info", "warn", "error")
+		logFormat = settings.OneOf(app.Flag("log.format",
+			"Format of log messages: logfmt, json.").
+			Default("logfmt"), "logfmt", "json")
+	)
+	app.HelpFlag.Short('h')
+	command, err := app.Parse(os.Args[1:])
+	app.FatalIfError(err, "")
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	var shown account
+	switch command {
+	case serveCommand.FullCommand():
+		key, err := settings.Key(ctx, *tokenFile, os.Getenv(settings.TokenVariable))
+		app.FatalIfError(err, "")
+		if len(chatbots.List()) == 0 {
+			app.Fatalf("--chatwize.chatbot (CHATWIZE_CHATBOTS): there is no chatbot; give the UUID of at least one")
+		}
+		shown = account{url: *apiURL, key: key, chatbots: chatbots.List(), concurrency: *concurrency}
+	case demoCommand.FullCommand():
+		shown, err = startDemo(*concurrency)
+		app.FatalIfError(err, "demo")
+	}
+	app.FatalIfError(toolkit.Validate(*listen.WebConfigFile), "--web.config.file")
+
+	logger, slogger := newLoggers(*logFormat, *logLevel)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		versioncollector.NewCollector(program),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	api := client.New(client.Config{
+		URL:       shown.url,
+		Key:       shown.key,
+		UserAgent: version.ComponentUserAgent(program),
+		Transport: apimetrics.Instrument(client.NewTransport(shown.concurrency), registry),
+	})
+	source := collector.NewSource(api, shown.concurrency, registry, logger)
+	handler, err := web.NewHandler(web.Config{
+		TelemetryPath: *telemetryPath,
+		Chatbots:      collector.New(source, shown.chatbots),
+		Registry:      registry,
+		Timeout:       *timeout,
+		TimeoutOffset: *timeoutOffset,
+		ErrorLog:      stdlog.New(log.NewStdlibAdapter(level.Error(logger)), "", 0),
+	})
+	app.FatalIfError(err, "")
+
+	level.Info(logger).Log("msg", "Starting "+program, "version", version.Info(), "api", shown.url, "chatbots", len(shown.chatbots))
+	if err := serve(ctx, stop, handler, listen, logger, slogger); err != nil {
+		level.Error(logger).Log("msg", "Cannot serve", "err", err)
+		os.Exit(1)
+	}
+}
+
+// setVersion takes the version from the module where the build did not stamp one.
+func setVersion() {
+	if info, ok := debug.ReadBuildInfo(); ok && version.Version == "" {
+		version.Version = strings.Trim(strings.TrimPrefix(info.Main.Version, "v"), "()")
+	}
+}
+
+// newLoggers returns the process's logger, and one for exporter-toolkit that
+// writes through it.
+func newLoggers(format, minimum string) (log.Logger, *slog.Logger) {
+	writer := log.NewSyncWriter(os.Stderr)
+	logger := log.NewLogfmtLogger(writer)
+	if format == "json" {
+		logger = log.NewJSONLogger(writer)
+	}
+	logger = level.NewFilter(logger, level.Allow(level.ParseDefault(minimum, level.InfoValue())))
+	// The go-kit level filters for both; slog adds the time itself.
+	slogger := slog.New(sloggokit.NewGoKitHandler(logger, slog.LevelDebug))
+	return log.With(logger, slog.TimeKey, log.DefaultTimestampUTC), slogger
+}
+
+// startDemo starts a simulated account on a loopback port, for as long as the
+// process runs, and returns how to reach it.
+func startDemo(concurrency int) (account, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return account{}, err
+	}
+	key := rand.Text()
+	demo := simulator.Demo(key, time.Now())
+	go http.Serve(listener, demo)
+	shown := account{
+		url:         &url.URL{Scheme: "http", Host: listener.Addr().String()},
+		key:         func(context.Context) (string, error) { return key, nil },
+		concurrency: concurrency,
+	}
+	for _, chatbot := range demo.Chatbots {
+		shown.chatbots = append(shown.chatbots, collector.Chatbot{UUID: chatbot.UUID, Name: chatbot.Name})
+	}
+	return shown, nil
+}
+
+// serve serves handler until ctx ends, and then for as long as running scrapes
+// need, up to shutdownTimeout. stop lets a second signal end the process at once.
+func serve(ctx context.Context, stop func(), handler http.Handler, listen *toolkit.FlagConfig, logger log.Logger, slogger *slog.Logger) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          stdlog.New(log.NewStdlibAdapter(level.Warn(logger)), "", 0),
+	}
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		stop()
+		level.Info(logger).Log("msg", "Shutting down", "grace", shutdownTimeout)
+		deadline, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		stopped <- server.Shutdown(deadline)
+	}()
+	err := toolkit.ListenAndServe(server, listen, slogger)
+	if !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	if err := <-stopped; err != nil {
+		level.Warn(logger).Log("msg", "Scrapes were cut off", "err", err)
+	}
+	return nil
+}
