@@ -94,10 +94,11 @@ func main() {
 	)
 	app.HelpFlag.Short('h')
 	command, err := app.Parse(os.Args[1:])
-	app.FatalIfError(err, "")
+	if err != nil {
+		app.Fatalf("%s, try --help", err)
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 
 	var shown account
 	switch command {
@@ -140,7 +141,7 @@ func main() {
 
 	level.Info(logger).Log("msg", "Starting "+program, "version", version.Info(), "api", shown.url, "chatbots", len(shown.chatbots))
 	if err := serve(ctx, stop, handler, listen, logger, slogger); err != nil {
-		level.Error(logger).Log("msg", "Cannot serve", "err", err)
+		level.Error(logger).Log("msg", "Cannot serve", "err", err, "todo", "check --web.listen-address and --web.config.file")
 		os.Exit(1)
 	}
 }
@@ -175,7 +176,7 @@ func startDemo(concurrency int) (account, error) {
 	}
 	key := rand.Text()
 	demo := simulator.Demo(key, time.Now())
-	go http.Serve(listener, demo)
+	go func() { _ = http.Serve(listener, demo) }()
 	shown := account{
 		url:         &url.URL{Scheme: "http", Host: listener.Addr().String()},
 		key:         func(context.Context) (string, error) { return key, nil },

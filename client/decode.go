@@ -36,10 +36,8 @@ var (
 // doing, not the API's, and cost no chatbot its numbers.
 func decodeSessions(source io.Reader) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
-		input := &boundedReader{source: source, limit: maxSessionSize}
-		d := sessionDecoder{json: jsontext.NewDecoder(input,
-			jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
-		fail := func(err error) { yield(Session{}, d.explain(input, err)) }
+		d := newSessionDecoder(source)
+		fail := func(err error) { yield(Session{}, d.explain(err)) }
 
 		if kind := d.json.PeekKind(); kind != '[' && kind != 0 {
 			fail(errNotList)
@@ -49,16 +47,8 @@ func decodeSessions(source io.Reader) iter.Seq2[Session, error] {
 			fail(err)
 			return
 		}
-		for {
-			start := d.json.InputOffset()
-			input.limit = start + maxSessionSize
-			if d.json.PeekKind() == ']' {
-				break
-			}
+		for d.json.PeekKind() != ']' {
 			session, err := d.session()
-			if err == nil && d.json.InputOffset()-start > maxSessionSize {
-				err = errTooLarge
-			}
 			if err != nil {
 				fail(err)
 				return
@@ -75,7 +65,7 @@ func decodeSessions(source io.Reader) iter.Seq2[Session, error] {
 			fail(errTrailing)
 			return
 		}
-		if _, err := d.json.ReadToken(); err != io.EOF {
+		if _, err := d.json.ReadToken(); !errors.Is(err, io.EOF) {
 			fail(err)
 		}
 	}
@@ -84,8 +74,15 @@ func decodeSessions(source io.Reader) iter.Seq2[Session, error] {
 // sessionDecoder reads sessions with a jsontext.Decoder. What counting does not
 // need is skipped, never copied.
 type sessionDecoder struct {
+	input    *boundedReader
 	json     *jsontext.Decoder
 	unquoted []byte // room for a string that was written with escapes
+}
+
+func newSessionDecoder(source io.Reader) *sessionDecoder {
+	input := &boundedReader{source: source, limit: maxSessionSize}
+	return &sessionDecoder{input: input, json: jsontext.NewDecoder(input,
+		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
 }
 
 // session reads one element of the array.
@@ -93,12 +90,16 @@ func (d *sessionDecoder) session() (Session, error) {
 	if kind := d.json.PeekKind(); kind != '{' && kind != 0 {
 		return Session{}, errNotObject
 	}
+	if _, err := d.json.ReadToken(); err != nil {
+		return Session{}, err
+	}
+	d.input.limit = d.json.InputOffset() - 1 + maxSessionSize
 	var (
 		session                          Session
 		hasUUID, hasCreated, hasModified bool
 		metaMalformed                    bool
 	)
-	err := d.object(func() error {
+	err := d.members(func() error {
 		name, err := d.text()
 		if err != nil {
 			return err
@@ -118,6 +119,7 @@ func (d *sessionDecoder) session() (Session, error) {
 		}
 		return err
 	})
+	d.input.limit = d.json.InputOffset() + maxSessionSize // for the white space behind it
 	session.Malformed = !hasUUID || !hasCreated || !hasModified || metaMalformed
 	return session, err
 }
@@ -177,6 +179,11 @@ func (d *sessionDecoder) object(member func() error) error {
 	if _, err := d.json.ReadToken(); err != nil {
 		return err
 	}
+	return d.members(member)
+}
+
+// members reads what follows the opening brace of an object.
+func (d *sessionDecoder) members(member func() error) error {
 	for d.json.PeekKind() != '}' {
 		if err := member(); err != nil {
 			return err
@@ -215,13 +222,13 @@ func (d *sessionDecoder) text() ([]byte, error) {
 
 // explain turns an error of this file, of the JSON decoder or of the input into
 // an [*Error] with none of their words, which may quote the body.
-func (d *sessionDecoder) explain(input *boundedReader, err error) *Error {
+func (d *sessionDecoder) explain(err error) *Error {
 	failure := &Error{Reason: InvalidResponse, Status: http.StatusOK, Offset: d.json.InputOffset(), Err: err}
 	var syntax *jsontext.SyntacticError
 	switch {
-	case err == errNotList, err == errNotObject, err == errTrailing:
-	case input.err != nil:
-		failure.Err = input.err
+	case errors.Is(err, errNotList), errors.Is(err, errNotObject), errors.Is(err, errTrailing):
+	case d.input.err != nil:
+		failure.Err = d.input.err
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		failure.Err = errTruncated
 	case errors.As(err, &syntax):

@@ -1,6 +1,9 @@
 package client
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Session is what counting needs to know of a visitor's session, and nothing
 // else: personal data stays on the wire.
@@ -52,6 +55,9 @@ func cutZone(text []byte) (clock []byte, offset time.Duration, ok bool) {
 	const shortest = len("15:04:05")
 	if len(text) < shortest {
 		return nil, 0, false
+	}
+	if text[2] != ':' || len(text) > shortest && strings.IndexByte(".Z+-", text[shortest]) < 0 {
+		return nil, 0, false // the standard library would take 7:00:00 and a comma
 	}
 	zone := len(text)
 	for i := shortest; i < len(text); i++ {

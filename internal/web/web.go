@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	pathpkg "path"
 	"strconv"
 	"strings"
 	"time"
@@ -45,7 +46,7 @@ const (
 // NewHandler returns the handler of all endpoints.
 func NewHandler(config Config) (http.Handler, error) {
 	mux := http.NewServeMux()
-	mux.Handle("GET "+config.TelemetryPath,
+	mux.Handle("GET "+exactly(config.TelemetryPath),
 		promhttp.InstrumentMetricHandler(config.Registry, metricsHandler(config)))
 	mux.HandleFunc("GET "+healthyPath, serveOK)
 	mux.HandleFunc("GET "+readyPath, serveOK)
@@ -64,7 +65,7 @@ func NewHandler(config Config) (http.Handler, error) {
 		if err != nil {
 			return nil, err
 		}
-		mux.Handle("GET /{$}", landing)
+		mux.Handle("GET "+exactly("/"), landing)
 	}
 	return mux, nil
 }
@@ -76,10 +77,18 @@ func CheckTelemetryPath(path string) error {
 		return errors.New("must begin with a slash, such as /metrics")
 	case path == healthyPath, path == readyPath:
 		return errors.New("is taken by a health check; choose another, such as /metrics")
-	case strings.ContainsAny(path, "{} \t?#%") || strings.Contains(path, "//"):
+	case path != "/" && path != "/"+strings.Trim(pathpkg.Clean(path), "/"), strings.ContainsAny(path, "{} \t?#%"):
 		return errors.New("must be a plain path, such as /metrics")
 	}
 	return nil
+}
+
+// exactly returns the pattern for a path; a bare slash would match all paths.
+func exactly(path string) string {
+	if path == "/" {
+		return "/{$}"
+	}
+	return path
 }
 
 func serveOK(w http.ResponseWriter, _ *http.Request) {

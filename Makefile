@@ -1,0 +1,38 @@
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
+STAMP    := github.com/prometheus/common/version
+LDFLAGS  := -s -w -X $(STAMP).Version=$(VERSION) -X $(STAMP).Revision=$(REVISION)
+
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: build
+build: ## Build the static binary ./chatwize_exporter.
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o chatwize_exporter .
+
+.PHONY: demo
+demo: ## Serve a simulated account on http://localhost:10113.
+	go run . demo
+
+.PHONY: test
+test: ## Run the tests.
+	go test ./...
+
+.PHONY: lint
+lint: ## Run the linters.
+	go run $(GOLANGCI_LINT) run
+
+.PHONY: bench
+bench: ## Run the benchmarks.
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz the decoder for a minute.
+	go test -run '^$$' -fuzz FuzzSessions -fuzztime 1m ./client
+
+.PHONY: image-check
+image-check: ## Build the container image without an engine and try it (Debian, as root).
+	scripts/image-check
+
+.PHONY: help
+help: ## Show this help.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-12s %s\n", $$1, $$2 }'

@@ -1,0 +1,180 @@
+package web_test
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// slowAPI has one session for every chatbot, but needs a second to say so; the
+// chatbot named never needs for ever.
+type slowAPI struct{}
+
+func (slowAPI) Sessions(ctx context.Context, chatbot string, _ time.Time) iter.Seq2[client.Session, error] {
+	return func(yield func(client.Session, error) bool) {
+		takes := time.Second
+		if chatbot == "never" {
+			takes = 24 * time.Hour
+		}
+		select {
+		case <-time.After(takes):
+			yield(client.Session{HasLead: true}, nil)
+		case <-ctx.Done():
+			yield(client.Session{}, &client.Error{Reason: client.Timeout, Err: ctx.Err()})
+		}
+	}
+}
+
+func newHandler(t *testing.T, path string, chatbots ...collector.Chatbot) http.Handler {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	source := collector.NewSource(slowAPI{}, 4, registry, log.NewNopLogger())
+	handler, err := web.NewHandler(web.Config{
+		TelemetryPath: path,
+		Chatbots:      collector.New(source, chatbots),
+		Registry:      registry,
+		Timeout:       30 * time.Second,
+		TimeoutOffset: 500 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return handler
+}
+
+func get(handler http.Handler, method, path string, header http.Header) *httptest.ResponseRecorder {
+	request := httptest.NewRequest(method, path, nil)
+	for name, values := range header {
+		request.Header[name] = values
+	}
+	response := httptest.NewRecorder()
+	handler.ServeHTTP(response, request)
+	return response
+}
+
+func TestEndpoints(t *testing.T) {
+	tests := []struct {
+		telemetryPath, method, path string
+		status                      int
+		body                        string // a part of it
+	}{
+		{"/metrics", "GET", "/", 200, `<a href="/metrics">`},
+		{"/metrics", "GET", "/", 200, `<a href="/-/healthy">`},
+		{"/metrics", "GET", "/", 200, `<a href="/-/ready">`},
+		{"/metrics", "GET", "/metrics", 200, `chatwize_api_errors_total{reason="timeout"} 0`},
+		{"/metrics", "GET", "/metrics", 200, `promhttp_metric_handler_requests_in_flight 1`},
+		{"/metrics", "HEAD", "/metrics", 200, ""},
+		{"/metrics", "GET", "/-/healthy", 200, "OK"},
+		{"/metrics", "GET", "/-/ready", 200, "OK"},
+		{"/metrics", "GET", "/metrics/", 404, ""},
+		{"/metrics", "GET", "/debug/pprof/", 404, ""},
+		{"/metrics", "GET", "/favicon.ico", 404, ""},
+		{"/metrics", "POST", "/metrics", 405, ""},
+		{"/metrics", "DELETE", "/-/healthy", 405, ""},
+		{"/metrics", "POST", "/", 405, ""},
+		{"/chatwize/numbers", "GET", "/", 200, `<a href="/chatwize/numbers">`},
+		{"/chatwize/numbers", "GET", "/chatwize/numbers", 200, "chatwize_api_errors_total"},
+		{"/chatwize/numbers", "GET", "/metrics", 404, ""},
+		{"/", "GET", "/", 200, "chatwize_api_errors_total"},
+		{"/", "GET", "/metrics", 404, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.method+" "+test.path+" with "+test.telemetryPath, func(t *testing.T) {
+			got := get(newHandler(t, test.telemetryPath), test.method, test.path, nil)
+			if got.Code != test.status || !strings.Contains(got.Body.String(), test.body) {
+				t.Errorf("got %d with %s\nwant %d with %s", got.Code, got.Body, test.status, test.body)
+			}
+		})
+	}
+}
+
+func TestLandingPageShowsNoProfiler(t *testing.T) {
+	if page := get(newHandler(t, "/metrics"), "GET", "/", nil).Body.String(); strings.Contains(page, "/debug/") {
+		t.Error("the landing page links to a profiler that is not there")
+	}
+}
+
+// A scrape takes as long as it may and then answers 200 with what there is.
+func TestScrapeTimeout(t *testing.T) {
+	tests := []struct {
+		header string
+		want   time.Duration
+	}{
+		{"", 30 * time.Second},
+		{"10", 9500 * time.Millisecond},
+		{"10.25", 9750 * time.Millisecond},
+		{"30.5", 30 * time.Second},
+		{"31", 30 * time.Second},
+		{"1e300", 30 * time.Second},
+		{"+Inf", 30 * time.Second},
+		{"NaN", 30 * time.Second},
+		{"0", 30 * time.Second},
+		{"-5", 30 * time.Second},
+		{"soon", 30 * time.Second},
+		{"2.5", 2 * time.Second},
+		{"1", 500 * time.Millisecond},
+		{"0.6", 300 * time.Millisecond}, // the offset takes half at the most
+	}
+	for _, test := range tests {
+		t.Run(test.header, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				handler := newHandler(t, "/metrics", collector.Chatbot{UUID: "never"}, collector.Chatbot{UUID: "healthy"})
+				start := time.Now()
+				got := get(handler, "GET", "/metrics", http.Header{"X-Prometheus-Scrape-Timeout-Seconds": {test.header}})
+				if took := time.Since(start); got.Code != 200 || took != test.want {
+					t.Errorf("got %d after %v, want 200 after %v", got.Code, took, test.want)
+				}
+				up := `chatwize_up{chatbot="healthy"} 1`
+				if test.want < time.Second {
+					up = `chatwize_up{chatbot="healthy"} 0`
+				}
+				for _, want := range []string{`chatwize_up{chatbot="never"} 0`, up} {
+					if !strings.Contains(got.Body.String(), want) {
+						t.Errorf("%s is missing in\n%s", want, got.Body)
+					}
+				}
+			})
+		})
+	}
+}
+
+// The counters on a page include the scrape that made the page.
+func TestCountersOfThisScrape(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got := get(newHandler(t, "/metrics", collector.Chatbot{UUID: "never"}), "GET", "/metrics", nil)
+		if want := `chatwize_api_errors_total{reason="timeout"} 1`; !strings.Contains(got.Body.String(), want) {
+			t.Errorf("%s is missing in\n%s", want, got.Body)
+		}
+	})
+}
+
+func TestCheckTelemetryPath(t *testing.T) {
+	tests := map[string]bool{
+		"/metrics": true, "/": true, "/a/b.c": true,
+		"": false, "metrics": false, "/-/healthy": false, "/-/ready": false, "/{x}": false, "/a b": false,
+		"//": false, "/m?x=1": false, "/m#x": false, "/a/../b": false, "/./a": false,
+	}
+	for path, valid := range tests {
+		if err := web.CheckTelemetryPath(path); (err == nil) != valid {
+			t.Errorf("%q: got %v, want valid: %t", path, err, valid)
+		}
+		if valid {
+			newHandler(t, path)
+		}
+	}
+}

@@ -1,0 +1,452 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"go.uber.org/goleak"
+
+	"github.com/chatwize-exporter/chatwize_exporter/internal/simulator"
+)
+
+// runMain makes the test binary the exporter itself.
+const runMain = "CHATWIZE_EXPORTER_TEST_RUN_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runMain) != "" {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const (
+	shop = "7f5e5376dbf045cd8c72c60f428653d1"
+	desk = "7F5E5376-DBF0-45CD-8C72-C60F428653D2"
+	key  = "key-0815-must-not-be-seen"
+)
+
+// command returns the exporter's command with an environment of its own.
+func command(t *testing.T, environment []string, arguments ...string) *exec.Cmd {
+	t.Helper()
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	command := exec.CommandContext(ctx, executable, arguments...)
+	// The race detector would make each exit wait for a second.
+	command.Env = append([]string{runMain + "=1", "GORACE=atexit_sleep_ms=0"}, environment...)
+	return command
+}
+
+// process is a running exporter.
+type process struct {
+	*exec.Cmd
+	url string
+
+	mutex sync.Mutex
+	log   bytes.Buffer
+	ended chan struct{} // closed when the log has ended
+}
+
+// address finds where the exporter listens.
+var address = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+
+// start starts the exporter on a free port and waits until it listens.
+func start(t *testing.T, environment []string, arguments ...string) *process {
+	t.Helper()
+	p := &process{
+		Cmd:   command(t, environment, append(arguments, "--web.listen-address=127.0.0.1:0")...),
+		ended: make(chan struct{}),
+	}
+	stderr, err := p.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	listens := make(chan string, 1)
+	go func() {
+		defer close(p.ended)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			p.mutex.Lock()
+			p.log.WriteString(lines.Text() + "\n")
+			p.mutex.Unlock()
+			if strings.Contains(lines.Text(), "Listening on") {
+				listens <- address.FindString(lines.Text())
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = p.Process.Kill()
+		<-p.ended
+		_ = p.Wait()
+	})
+	select {
+	case found := <-listens:
+		p.url = "http://" + found
+	case <-p.ended:
+		t.Fatalf("the exporter ended: %s", p.logged())
+	}
+	return p
+}
+
+func (p *process) logged() string {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	return p.log.String()
+}
+
+// get returns the body of a page.
+func (p *process) get(t *testing.T, path string) string {
+	t.Helper()
+	response, err := http.Get(p.url + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %s, %v", path, response.Status, err)
+	}
+	return string(body)
+}
+
+// terminate sends a signal and returns the exit status.
+func (p *process) terminate(t *testing.T, signal os.Signal) int {
+	t.Helper()
+	if err := p.Process.Signal(signal); err != nil {
+		t.Fatal(err)
+	}
+	<-p.ended
+	_ = p.Wait()
+	return p.ProcessState.ExitCode()
+}
+
+func contains(t *testing.T, text string, wants ...string) {
+	t.Helper()
+	for _, want := range wants {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s\nis missing in\n%s", want, text)
+		}
+	}
+}
+
+// newAccount starts a simulated account with a shop of 1000 sessions and a desk
+// that fails.
+func newAccount(t *testing.T, shopFault func(time.Time) simulator.Fault) string {
+	account := &simulator.Account{Key: key, Chatbots: []simulator.Chatbot{
+		{
+			UUID:     shop,
+			Sessions: simulator.Uniform(1000, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Hour),
+			Fault:    shopFault,
+		},
+		{UUID: desk, Fault: func(time.Time) simulator.Fault { return simulator.Fault{Status: 404} }},
+	}}
+	server := httptest.NewServer(http.StripPrefix("/brand", account))
+	t.Cleanup(server.Close)
+	return server.URL + "/brand"
+}
+
+func TestServe(t *testing.T) {
+	api := newAccount(t, nil)
+	keyFile := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(keyFile, []byte(key+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		environment, arguments []string
+	}{
+		"flags": {nil, []string{"--chatwize.url=" + api, "--chatwize.token-file=" + keyFile,
+			"--chatwize.chatbot=" + shop + "=Shop, the first", "--chatwize.chatbot=" + desk, "--log.level=debug"}},
+		"serve and environment": {[]string{"CHATWIZE_URL=" + api, "CHATWIZE_TOKEN=" + key,
+			"CHATWIZE_CHATBOTS= " + shop + " = Shop, " + desk + ",\n"}, []string{"serve", "--log.format=json"}},
+		"newlines in the environment": {[]string{"CHATWIZE_URL=" + api, "CHATWIZE_TOKEN_FILE=" + keyFile,
+			"CHATWIZE_CHATBOTS=" + shop + "=Shop\n" + desk}, nil},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, test.environment, test.arguments...)
+			shopName := "Shop"
+			if name == "flags" {
+				shopName = "Shop, the first"
+			}
+			page := p.get(t, "/metrics")
+			contains(t, page,
+				`chatwize_up{chatbot="`+shop+`"} 1`,
+				`chatwize_sessions{chatbot="`+shop+`"} 1000`,
+				`chatwize_sessions_with_lead{chatbot="`+shop+`"} 334`,
+				`chatwize_sessions_with_verified_identity{chatbot="`+shop+`"} 143`,
+				`chatwize_malformed_sessions{chatbot="`+shop+`"} 0`,
+				`chatwize_last_session_created_timestamp_seconds{chatbot="`+shop+`"} 1.770822e+09`,
+				`chatwize_chatbot_info{chatbot="`+shop+`",name="`+shopName+`"} 1`,
+				`chatwize_up{chatbot="`+desk+`"} 0`,
+				`chatwize_chatbot_info{chatbot="`+desk+`",name="`+desk+`"} 1`,
+				`chatwize_api_errors_total{reason="not_found"} 1`,
+				`chatwize_api_errors_total{reason="timeout"} 0`,
+				`chatwize_api_requests_total{code="200",endpoint="sessions"} 1`,
+				`chatwize_api_requests_total{code="404",endpoint="sessions"} 1`,
+				`chatwize_api_request_duration_seconds_count{endpoint="sessions"} 2`,
+				`chatwize_exporter_build_info{`, "go_goroutines ", "process_open_fds ", "promhttp_metric_handler_requests_total{",
+			)
+			if strings.Contains(page, `chatwize_sessions{chatbot="`+desk+`"}`) {
+				t.Error("a chatbot that is down has numbers")
+			}
+			problems, err := promlint.New(strings.NewReader(page)).Lint()
+			if err != nil || len(problems) > 0 {
+				t.Errorf("promlint: %v, %v", problems, err)
+			}
+			contains(t, p.get(t, "/"), "Chatwize exporter", `href="/metrics"`)
+			contains(t, p.get(t, "/-/healthy")+p.get(t, "/-/ready"), "OK")
+			if status := p.terminate(t, syscall.SIGTERM); status != 0 {
+				t.Errorf("exit status %d", status)
+			}
+			contains(t, p.logged(), desk, "not_found", "Shutting down")
+			if strings.Contains(page+p.logged(), key) {
+				t.Error("the key is shown")
+			}
+		})
+	}
+}
+
+// A running scrape is answered, with what it can have, although the process is
+// told to end.
+func TestShutdownLetsAScrapeFinish(t *testing.T) {
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+		t.Run(signal.String(), func(t *testing.T) {
+			asked := make(chan bool)
+			p := start(t, []string{"CHATWIZE_TOKEN=" + key}, "--chatwize.chatbot="+shop,
+				"--chatwize.url="+newAccount(t, func(time.Time) simulator.Fault {
+					asked <- true
+					return simulator.Fault{Delay: time.Second}
+				}))
+			page := make(chan string)
+			go func() { page <- p.get(t, "/metrics") }()
+			<-asked
+			status := p.terminate(t, signal)
+			contains(t, <-page, `chatwize_sessions{chatbot="`+shop+`"} 1000`)
+			if status != 0 {
+				t.Errorf("exit status %d: %s", status, p.logged())
+			}
+		})
+	}
+}
+
+// The scrape timeout of Prometheus and --chatwize.timeout both end a fetch.
+func TestTimeout(t *testing.T) {
+	api := newAccount(t, func(time.Time) simulator.Fault { return simulator.Fault{Delay: time.Minute} })
+	p := start(t, []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_TIMEOUT=20s", "CHATWIZE_TIMEOUT_OFFSET=100ms"},
+		"--chatwize.chatbot="+shop, "--chatwize.url="+api)
+	request, err := http.NewRequest(http.MethodGet, p.url+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "0.4")
+	defer http.DefaultClient.CloseIdleConnections()
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	page, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatal(response.Status, err)
+	}
+	contains(t, string(page), `chatwize_up{chatbot="`+shop+`"} 0`, `chatwize_api_errors_total{reason="timeout"} 1`)
+
+	p = start(t, []string{"CHATWIZE_TOKEN=" + key}, "--chatwize.chatbot="+shop, "--chatwize.url="+api, "--chatwize.timeout=200ms")
+	contains(t, p.get(t, "/metrics"), `chatwize_api_errors_total{reason="timeout"} 1`)
+}
+
+// --web.config.file brings TLS and basic authentication.
+func TestWebConfig(t *testing.T) {
+	server := httptest.NewUnstartedServer(nil)
+	server.StartTLS()
+	defer server.Close()
+	folder := t.TempDir()
+	certificate := server.TLS.Certificates[0]
+	privateKey, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{
+		"cert.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}),
+		"key.pem":  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateKey}),
+		"web.yml": []byte("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n" +
+			// The password is "open sesame".
+			"basic_auth_users: {prometheus: $2a$04$5ohdgefSj7eyPqtYEK.p6.FMilz0iQwlC4ES3A7ktfUGLyQ60BlmO}\n"),
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := start(t, nil, "demo", "--web.config.file="+filepath.Join(folder, "web.yml"))
+	for password, want := range map[string]int{"open sesame": 200, "guessed": 401} {
+		request, err := http.NewRequest(http.MethodGet, strings.Replace(p.url, "http:", "https:", 1)+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.SetBasicAuth("prometheus", password)
+		response, err := server.Client().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("with password %q: got %s, want %d", password, response.Status, want)
+		}
+	}
+}
+
+func TestDemo(t *testing.T) {
+	p := start(t, []string{"CHATWIZE_CHATBOTS=" + shop}, "demo")
+	page := p.get(t, "/metrics")
+	contains(t, page, `name="Shop"} 1`, `name="Product launch"} 1`, `name="Members’ desk"} 1`)
+	if up := strings.Count(page, "chatwize_up{"); up != 3 {
+		t.Errorf("there are %d chatbots, want 3", up)
+	}
+	total := func(page string) (sum float64) {
+		for _, match := range regexp.MustCompile(`(?m)^chatwize_sessions\{.*\} (.*)$`).FindAllStringSubmatch(page, -1) {
+			var n float64
+			if _, err := fmt.Sscan(match[1], &n); err != nil {
+				t.Fatal(err)
+			}
+			sum += n
+		}
+		return sum
+	}
+	for before, deadline := total(page), time.Now().Add(30*time.Second); total(p.get(t, "/metrics")) <= before; {
+		if time.Now().After(deadline) {
+			t.Fatalf("there are still %v sessions", before)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// A wrong setting ends the start with one line that names the flag or variable
+// and says what to do.
+func TestWrongSetting(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, []byte(" \n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	token, chatbot := "CHATWIZE_TOKEN="+key, "--chatwize.chatbot="+shop
+	tests := []struct {
+		name        string
+		environment []string
+		arguments   []string
+		want        []string // parts of the line
+	}{
+		{"no key", nil, []string{chatbot}, []string{"--chatwize.token-file", "CHATWIZE_TOKEN", "no API key"}},
+		{"two keys", []string{token}, []string{chatbot, "--chatwize.token-file=" + empty}, []string{"--chatwize.token-file", "CHATWIZE_TOKEN", "either"}},
+		{"key of blanks", []string{"CHATWIZE_TOKEN= "}, []string{chatbot}, []string{"CHATWIZE_TOKEN", "no API key"}},
+		{"key of two lines", []string{"CHATWIZE_TOKEN=" + key + "\n" + key}, []string{chatbot}, []string{"CHATWIZE_TOKEN", "nothing else"}},
+		{"key file missing", nil, []string{chatbot, "--chatwize.token-file=/" + key}, []string{"--chatwize.token-file", "no such file"}},
+		{"key file a folder", nil, []string{chatbot, "--chatwize.token-file=/"}, []string{"--chatwize.token-file", "is a directory"}},
+		{"key file empty", []string{"CHATWIZE_TOKEN_FILE=" + empty}, []string{chatbot}, []string{"CHATWIZE_TOKEN_FILE", "no API key"}},
+		{"URL without scheme", []string{token}, []string{chatbot, "--chatwize.url=app.chatwize.ai"}, []string{"--chatwize.url", "https://app.chatwize.ai"}},
+		{"URL of another scheme", []string{token, "CHATWIZE_URL=ftp://app.chatwize.ai"}, []string{chatbot}, []string{"CHATWIZE_URL", "https://app.chatwize.ai"}},
+		{"URL without host", []string{token}, []string{chatbot, "--chatwize.url=https://"}, []string{"--chatwize.url", "https://app.chatwize.ai"}},
+		{"URL with a password", []string{token}, []string{chatbot, "--chatwize.url=https://me:" + key + "@app.chatwize.ai"}, []string{"--chatwize.url", "--chatwize.token-file"}},
+		{"URL with a query", []string{token}, []string{chatbot, "--chatwize.url=https://app.chatwize.ai/?key=" + key}, []string{"--chatwize.url", "query"}},
+		{"URL that is none", []string{token}, []string{chatbot, "--chatwize.url=https://%zz" + key}, []string{"--chatwize.url", "https://app.chatwize.ai"}},
+		{"no chatbot", []string{token}, nil, []string{"--chatwize.chatbot", "CHATWIZE_CHATBOTS"}},
+		{"chatbot not a UUID", []string{token}, []string{"--chatwize.chatbot=" + key}, []string{"--chatwize.chatbot", "chatbot 1", "UUID"}},
+		{"chatbot one digit short", []string{token}, []string{chatbot, "--chatwize.chatbot=" + shop[1:] + "=Shop"}, []string{"--chatwize.chatbot", "chatbot 2", "UUID"}},
+		{"chatbot without its name", []string{token}, []string{chatbot + "="}, []string{"--chatwize.chatbot", "name"}},
+		{"chatbot's name not UTF-8", []string{token}, []string{chatbot + "=\xff"}, []string{"--chatwize.chatbot", "UTF-8"}},
+		{"chatbot twice", []string{token}, []string{chatbot, chatbot}, []string{"--chatwize.chatbot", "twice", shop}},
+		{"chatbot twice, in another spelling", []string{token, "CHATWIZE_CHATBOTS=7F5E5376-DBF0-45CD-8C72-C60F428653D1," + shop + "=Shop"}, nil,
+			[]string{"CHATWIZE_CHATBOTS", "twice", shop}},
+		{"timeout negative", []string{token}, []string{chatbot, "--chatwize.timeout=-1s"}, []string{"--chatwize.timeout ", "-1s"}},
+		{"timeout zero", []string{token, "CHATWIZE_TIMEOUT=0s"}, []string{chatbot}, []string{"CHATWIZE_TIMEOUT", "0s"}},
+		{"timeout not a duration", []string{token}, []string{chatbot, "--chatwize.timeout=30"}, []string{"--chatwize.timeout ", "30s"}},
+		{"offset negative", []string{token}, []string{chatbot, "--chatwize.timeout-offset=-1ms"}, []string{"--chatwize.timeout-offset", "-1ms"}},
+		{"concurrency zero", []string{token}, []string{chatbot, "--chatwize.concurrency=0"}, []string{"--chatwize.concurrency", "1 or more"}},
+		{"concurrency not a number", []string{token, "CHATWIZE_CONCURRENCY=many"}, []string{chatbot}, []string{"CHATWIZE_CONCURRENCY", "1 or more"}},
+		{"telemetry path", []string{token}, []string{chatbot, "--web.telemetry-path=metrics"}, []string{"--web.telemetry-path", "/metrics"}},
+		{"web configuration", []string{token}, []string{chatbot, "--web.config.file=/missing.yml"}, []string{"--web.config.file", "no such file"}},
+		{"log level", []string{token}, []string{chatbot, "--log.level=loud"}, []string{"--log.level", "debug, info, warn, error"}},
+		{"log format", []string{token}, []string{chatbot, "--log.format=xml"}, []string{"--log.format", "logfmt, json"}},
+		{"unknown flag", []string{token}, []string{chatbot, "--chatwize.token=x"}, []string{"--chatwize.token", "--help"}},
+		{"unknown command", []string{token}, []string{"dance"}, []string{"dance"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			command := command(t, test.environment, test.arguments...)
+			var stdout, stderr bytes.Buffer
+			command.Stdout, command.Stderr = &stdout, &stderr
+			err := command.Run()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+				t.Errorf("got %v, want exit status 1", err)
+			}
+			if stdout.Len() > 0 || strings.Count(stderr.String(), "\n") != 1 {
+				t.Errorf("wrote %s%s, want one line on standard error", &stdout, &stderr)
+			}
+			contains(t, stderr.String(), test.want...)
+			if strings.Contains(stderr.String(), key) {
+				t.Errorf("the key is shown: %s", &stderr)
+			}
+		})
+	}
+}
+
+// Where the exporter cannot listen, it says so last and ends.
+func TestCannotListen(t *testing.T) {
+	taken := start(t, nil, "demo")
+	second := command(t, nil, "demo", "--web.listen-address="+strings.TrimPrefix(taken.url, "http://"))
+	out, err := second.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("got %v, want exit status 1", err)
+	}
+	contains(t, string(out), "address already in use", "--web.listen-address")
+}
+
+func TestHelp(t *testing.T) {
+	tests := map[string][]string{
+		"--help": {"--chatwize.url", "$CHATWIZE_URL", "https://app.chatwize.ai", "--chatwize.token-file", "$CHATWIZE_TOKEN_FILE",
+			"$CHATWIZE_TOKEN.", "--chatwize.chatbot", "$CHATWIZE_CHATBOTS", "--chatwize.timeout=30s", "$CHATWIZE_TIMEOUT",
+			"--chatwize.timeout-offset=500ms", "$CHATWIZE_TIMEOUT_OFFSET", "--chatwize.concurrency=4", "$CHATWIZE_CONCURRENCY",
+			"--web.telemetry-path=/metrics", "--web.listen-address=:10113", "--web.config.file", "--log.level=info", "--log.format=logfmt",
+			"serve*", "demo"},
+		"--version":                {"chatwize_exporter, version "},
+		"--completion-script-bash": {"complete -F", "chatwize_exporter"},
+		"--completion-script-zsh":  {"#compdef chatwize_exporter"},
+	}
+	for flag, want := range tests {
+		t.Run(flag, func(t *testing.T) {
+			out, err := command(t, []string{"CHATWIZE_TOKEN=" + key}, flag).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			contains(t, string(out), want...)
+			if strings.Contains(string(out), key) {
+				t.Error("the key is shown")
+			}
+		})
+	}
+}
