@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -342,6 +343,27 @@ func TestDemo(t *testing.T) {
 			t.Fatalf("there are still %v sessions", before)
 		}
 		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// The dashboard shows metrics that there are.
+func TestDashboard(t *testing.T) {
+	dashboard, err := os.ReadFile("dashboards/chatwize.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !json.Valid(dashboard) {
+		t.Fatal("the dashboard is not JSON")
+	}
+	page := start(t, nil, "demo").get(t, "/metrics")
+	names := regexp.MustCompile(`chatwize_\w+`).FindAllString(string(dashboard), -1)
+	if len(names) == 0 {
+		t.Error("the dashboard shows nothing")
+	}
+	for _, name := range names {
+		if !strings.Contains(page, "\n"+name+"{") {
+			t.Errorf("the dashboard shows %s, which is not there", name)
+		}
 	}
 }
 
