@@ -4,6 +4,7 @@ STAMP    := github.com/prometheus/common/version
 LDFLAGS  := -s -w -X $(STAMP).Version=$(VERSION) -X $(STAMP).Revision=$(REVISION)
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: build
 build: ## Build the static binary ./chatwize_exporter.
@@ -21,13 +22,24 @@ test: ## Run the tests.
 lint: ## Run the linters.
 	go run $(GOLANGCI_LINT) run
 
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities in what the exporter calls.
+	go run $(GOVULNCHECK) ./...
+
 .PHONY: bench
 bench: ## Run the benchmarks.
 	go test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: fuzz
-fuzz: ## Fuzz the decoder for a minute.
+fuzz: ## Fuzz each fuzz target for a minute.
 	go test -run '^$$' -fuzz FuzzSessions -fuzztime 1m ./client
+	go test -run '^$$' -fuzz FuzzRetryAfter -fuzztime 1m ./client
+	go test -run '^$$' -fuzz FuzzChatbots -fuzztime 1m ./internal/settings
+	go test -run '^$$' -fuzz FuzzSettings -fuzztime 1m ./internal/settings
+
+.PHONY: soak
+soak: ## Scrape 100,000 times and compare goroutines, files and memory (some minutes).
+	go test -tags soak -run TestSoak -timeout 1h -v .
 
 .PHONY: image-check
 image-check: ## Build the container image without an engine and try it (Debian, as root).

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	stdlog "log"
 	"log/slog"
 	"net"
@@ -42,12 +43,18 @@ const (
 	shutdownTimeout = 5 * time.Second
 )
 
-// account is what serve needs to know of the chatbots and how to ask for them.
+// account is what the exporter needs to know of the chatbots and how to ask for them.
 type account struct {
-	url         *url.URL
-	key         func(context.Context) (string, error)
-	chatbots    []collector.Chatbot
-	concurrency int
+	url      *url.URL
+	key      func(context.Context) (string, error)
+	chatbots []collector.Chatbot
+}
+
+// options are the settings of the exporter itself.
+type options struct {
+	telemetryPath          string
+	concurrency            int
+	timeout, timeoutOffset time.Duration
 }
 
 func main() {
@@ -59,7 +66,7 @@ func main() {
 			UsageWriter(os.Stdout)
 
 		serveCommand = app.Command("serve", "Serve the metrics of the account's chatbots.").Default()
-		demoCommand  = app.Command("demo", "Serve the metrics of a simulated account; settings of the account are ignored.")
+		demoCommand  = app.Command("demo", "Serve the metrics of a simulated account, whatever account is set.")
 
 		apiURL = settings.BaseURL(app.Flag("chatwize.url",
 			"Base URL of the Chatwize API.").
@@ -93,10 +100,12 @@ func main() {
 			Default("logfmt"), "logfmt", "json")
 	)
 	app.HelpFlag.Short('h')
-	command, err := app.Parse(os.Args[1:])
+	command, err := app.Parse(settings.Arguments(app, os.Args[1:]))
 	if err != nil {
-		app.Fatalf("%s, try --help", err)
+		app.Fatalf("%s, try --help", settings.Unquoted(err))
 	}
+	// net/http writes there what a server sends unasked.
+	stdlog.SetOutput(io.Discard)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 
@@ -108,40 +117,30 @@ func main() {
 		if len(chatbots.List()) == 0 {
 			app.Fatalf("--chatwize.chatbot (CHATWIZE_CHATBOTS): there is no chatbot; give the UUID of at least one")
 		}
-		shown = account{url: *apiURL, key: key, chatbots: chatbots.List(), concurrency: *concurrency}
+		shown = account{url: *apiURL, key: key, chatbots: chatbots.List()}
 	case demoCommand.FullCommand():
-		shown, err = startDemo(*concurrency)
+		shown, err = startDemo()
 		app.FatalIfError(err, "demo")
 	}
-	app.FatalIfError(toolkit.Validate(*listen.WebConfigFile), "--web.config.file")
+	if err := toolkit.Validate(*listen.WebConfigFile); err != nil {
+		app.Fatalf("--web.config.file: %s; mend that file or leave out the flag", strings.Join(strings.Fields(err.Error()), " "))
+	}
 
-	logger, slogger := newLoggers(*logFormat, *logLevel)
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(
-		versioncollector.NewCollector(program),
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	)
-	api := client.New(client.Config{
-		URL:       shown.url,
-		Key:       shown.key,
-		UserAgent: version.ComponentUserAgent(program),
-		Transport: apimetrics.Instrument(client.NewTransport(shown.concurrency), registry),
-	})
-	source := collector.NewSource(api, shown.concurrency, registry, logger)
-	handler, err := web.NewHandler(web.Config{
-		TelemetryPath: *telemetryPath,
-		Chatbots:      collector.New(source, shown.chatbots),
-		Registry:      registry,
-		Timeout:       *timeout,
-		TimeoutOffset: *timeoutOffset,
-		ErrorLog:      stdlog.New(log.NewStdlibAdapter(level.Error(logger)), "", 0),
-	})
+	logger, slogger := newLoggers(os.Stderr, *logFormat, *logLevel)
+	handler, err := newHandler(shown, options{
+		telemetryPath: *telemetryPath,
+		concurrency:   *concurrency,
+		timeout:       *timeout,
+		timeoutOffset: *timeoutOffset,
+	}, logger)
 	app.FatalIfError(err, "")
 
 	level.Info(logger).Log("msg", "Starting "+program, "version", version.Info(), "api", shown.url, "chatbots", len(shown.chatbots))
+	if settings.IsPlaintext(shown.url) {
+		level.Warn(logger).Log("msg", "The API key is sent unencrypted", "todo", "use https in --chatwize.url")
+	}
 	if err := serve(ctx, stop, handler, listen, logger, slogger); err != nil {
-		level.Error(logger).Log("msg", "Cannot serve", "err", err, "todo", "check --web.listen-address and --web.config.file")
+		level.Error(logger).Log("msg", "Cannot serve", "err", err, "todo", "check --web.listen-address, --web.config.file and --web.systemd-socket")
 		os.Exit(1)
 	}
 }
@@ -155,8 +154,8 @@ func setVersion() {
 
 // newLoggers returns the process's logger, and one for exporter-toolkit that
 // writes through it.
-func newLoggers(format, minimum string) (log.Logger, *slog.Logger) {
-	writer := log.NewSyncWriter(os.Stderr)
+func newLoggers(writer io.Writer, format, minimum string) (log.Logger, *slog.Logger) {
+	writer = log.NewSyncWriter(writer)
 	logger := log.NewLogfmtLogger(writer)
 	if format == "json" {
 		logger = log.NewJSONLogger(writer)
@@ -167,9 +166,38 @@ func newLoggers(format, minimum string) (log.Logger, *slog.Logger) {
 	return log.With(logger, slog.TimeKey, log.DefaultTimestampUTC), slogger
 }
 
+// newHandler returns the handler of all endpoints for the chatbots of an account.
+func newHandler(shown account, options options, logger log.Logger) (http.Handler, error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		versioncollector.NewCollector(program),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	source := collector.NewSource(collector.SourceConfig{
+		API: client.New(client.Config{
+			URL:       shown.url,
+			Key:       shown.key,
+			UserAgent: version.ComponentUserAgent(program),
+			Transport: apimetrics.Instrument(client.NewTransport(options.concurrency), registry),
+		}),
+		Concurrency: options.concurrency,
+		Timeout:     options.timeout,
+		Registerer:  registry,
+		Logger:      logger,
+	})
+	return web.NewHandler(web.Config{
+		TelemetryPath: options.telemetryPath,
+		Chatbots:      collector.New(source, shown.chatbots),
+		Registry:      registry,
+		TimeoutOffset: options.timeoutOffset,
+		Logger:        logger,
+	})
+}
+
 // startDemo starts a simulated account on a loopback port, for as long as the
 // process runs, and returns how to reach it.
-func startDemo(concurrency int) (account, error) {
+func startDemo() (account, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return account{}, err
@@ -178,14 +206,20 @@ func startDemo(concurrency int) (account, error) {
 	demo := simulator.Demo(key, time.Now())
 	go func() { _ = http.Serve(listener, demo) }()
 	shown := account{
-		url:         &url.URL{Scheme: "http", Host: listener.Addr().String()},
-		key:         func(context.Context) (string, error) { return key, nil },
-		concurrency: concurrency,
+		url: &url.URL{Scheme: "http", Host: listener.Addr().String()},
+		key: func(context.Context) (string, error) { return key, nil },
 	}
 	for _, chatbot := range demo.Chatbots {
 		shown.chatbots = append(shown.chatbots, collector.Chatbot{UUID: chatbot.UUID, Name: chatbot.Name})
 	}
 	return shown, nil
+}
+
+// lineWriter logs each line that the standard library's logger writes to it.
+type lineWriter struct{ log.Logger }
+
+func (w lineWriter) Write(line []byte) (int, error) {
+	return len(line), w.Log("msg", strings.TrimSpace(string(line)))
 }
 
 // serve serves handler until ctx ends, and then for as long as running scrapes
@@ -194,9 +228,10 @@ func serve(ctx context.Context, stop func(), handler http.Handler, listen *toolk
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          stdlog.New(log.NewStdlibAdapter(level.Warn(logger)), "", 0),
+		ErrorLog:          stdlog.New(lineWriter{level.Warn(logger)}, "", 0),
 	}
 	stopped := make(chan error, 1)
 	go func() {

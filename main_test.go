@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -76,10 +78,14 @@ var address = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 // start starts the exporter on a free port and waits until it listens.
 func start(t *testing.T, environment []string, arguments ...string) *process {
 	t.Helper()
-	p := &process{
-		Cmd:   command(t, environment, append(arguments, "--web.listen-address=127.0.0.1:0")...),
-		ended: make(chan struct{}),
-	}
+	return startCommand(t, command(t, environment, append(arguments, "--web.listen-address=127.0.0.1:0")...))
+}
+
+// startCommand starts the exporter by a command and waits until it listens.
+func startCommand(t *testing.T, command *exec.Cmd, environment ...string) *process {
+	t.Helper()
+	command.Env = append(command.Env, environment...)
+	p := &process{Cmd: command, ended: make(chan struct{})}
 	stderr, err := p.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -255,6 +261,100 @@ func TestShutdownLetsAScrapeFinish(t *testing.T) {
 	}
 }
 
+// Other programs' text does not get into the log by way of libraries: net/http
+// writes what a server sends unasked to the standard logger.
+func TestUnaskedData(t *testing.T) {
+	asked := make(chan bool, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+		<-asked // the answer has been read
+		_, _ = io.WriteString(conn, key)
+		_, _ = conn.Read(make([]byte, 1)) // closed by the exporter
+		_ = conn.Close()
+		asked <- true
+	}))
+	defer server.Close()
+	p := start(t, []string{"CHATWIZE_TOKEN=" + key}, "--chatwize.chatbot="+shop, "--chatwize.url="+server.URL, "--log.level=debug")
+	contains(t, p.get(t, "/metrics"), `chatwize_up{chatbot="`+shop+`"} 1`)
+	asked <- true
+	<-asked
+	if p.terminate(t, syscall.SIGTERM); strings.Contains(p.logged(), key) {
+		t.Errorf("logged %s", p.logged())
+	}
+}
+
+// A caller who does not wait for the answer is no failure of the API.
+func TestCallerLeaves(t *testing.T) {
+	p := start(t, []string{"CHATWIZE_TOKEN=" + key}, "--chatwize.chatbot="+shop, "--log.level=debug",
+		"--chatwize.url="+newAccount(t, func(time.Time) simulator.Fault { return simulator.Fault{Delay: 500 * time.Millisecond} }))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	if response, err := http.DefaultClient.Do(request); err == nil {
+		_ = response.Body.Close()
+		t.Fatalf("got %s, want no answer", response.Status)
+	}
+	page := p.get(t, "/metrics")
+	contains(t, page, `chatwize_up{chatbot="`+shop+`"} 1`, `chatwize_api_errors_total{reason="timeout"} 0`,
+		`promhttp_metric_handler_errors_total{cause="encoding"} 0`, `promhttp_metric_handler_errors_total{cause="gathering"} 0`)
+	if strings.Contains(p.logged(), "level=warn") || strings.Contains(p.logged(), "level=error") {
+		t.Errorf("logged %s", p.logged())
+	}
+}
+
+// --log.level and --log.format, and --chatwize.concurrency, do what they say.
+func TestLogAndConcurrency(t *testing.T) {
+	var now, most atomic.Int64
+	account := &simulator.Account{Key: key}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		most.Store(max(most.Load(), now.Add(1)))
+		time.Sleep(20 * time.Millisecond)
+		now.Add(-1)
+		if !strings.HasPrefix(r.Header.Get("User-Agent"), "chatwize_exporter/") {
+			t.Errorf("the user agent is %q", r.Header.Get("User-Agent"))
+		}
+		account.ServeHTTP(w, r) // 404
+	}))
+	defer server.Close()
+	for minimum, want := range map[string]int{"debug": 3, "info": 2} {
+		p := start(t, []string{"CHATWIZE_TOKEN=" + key}, "--chatwize.chatbot="+shop, "--chatwize.chatbot="+desk,
+			"--chatwize.url="+server.URL, "--chatwize.concurrency=1", "--log.format=json", "--log.level="+minimum)
+		before := p.logged()
+		p.get(t, "/metrics")
+		p.terminate(t, syscall.SIGTERM)
+		lines := strings.Split(strings.TrimSpace(strings.TrimPrefix(p.logged(), before)), "\n")
+		got := 0
+		for _, line := range lines {
+			if strings.Contains(line, "chatbot") {
+				got++
+			}
+			if line != "" && !json.Valid([]byte(line)) {
+				t.Errorf("%q is not JSON", line)
+			}
+		}
+		if got != want {
+			t.Errorf("at level %s logged %d lines, want %d: %s", minimum, got, want, p.logged())
+		}
+	}
+	quiet := command(t, []string{"CHATWIZE_TOKEN=" + key}, "--chatwize.chatbot="+shop, "--chatwize.url="+server.URL,
+		"--log.level=error", "--web.listen-address="+strings.TrimPrefix(server.URL, "http://"))
+	if out, _ := quiet.CombinedOutput(); strings.Count(string(out), "\n") != 1 || !strings.Contains(string(out), "level=error") {
+		t.Errorf("at level error, with its port in use, logged %s", out)
+	}
+	if most.Load() != 1 {
+		t.Errorf("there were %d requests at a time, want 1", most.Load())
+	}
+}
+
 // The scrape timeout of Prometheus and --chatwize.timeout both end a fetch.
 func TestTimeout(t *testing.T) {
 	api := newAccount(t, func(time.Time) simulator.Fault { return simulator.Fault{Delay: time.Minute} })
@@ -321,6 +421,67 @@ func TestWebConfig(t *testing.T) {
 	}
 }
 
+// Requests go by way of the proxy that the environment names; that it is down is a
+// failure of the network. And the key crosses it in clear, of which one is warned.
+func TestProxy(t *testing.T) {
+	account := &simulator.Account{Key: key, Chatbots: []simulator.Chatbot{{UUID: shop}}}
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Host != "api.example" {
+			w.WriteHeader(http.StatusMisdirectedRequest)
+			return
+		}
+		account.ServeHTTP(w, r)
+	}))
+	defer proxy.Close()
+	p := start(t, []string{"CHATWIZE_TOKEN=" + key, "HTTP_PROXY=" + proxy.URL}, "--chatwize.chatbot="+shop, "--chatwize.url=http://api.example")
+	contains(t, p.get(t, "/metrics"), `chatwize_up{chatbot="`+shop+`"} 1`)
+	proxy.Close()
+	contains(t, p.get(t, "/metrics"), `chatwize_up{chatbot="`+shop+`"} 0`, `chatwize_api_errors_total{reason="network"} 1`)
+	contains(t, p.logged(), "proxyconnect", "connection refused", "The API key is sent unencrypted")
+	if strings.Count(p.logged(), "level=warn") != 2 {
+		t.Errorf("logged %s", p.logged())
+	}
+}
+
+// A caller who does not come to the point loses the connection.
+func TestSlowCaller(t *testing.T) {
+	t.Parallel()
+	p := start(t, nil, "demo")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET /metrics HTTP/1.1\r\nHost: x\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("got %d bytes, %v; want the connection closed", n, err)
+	}
+}
+
+// Headers have a limit.
+func TestLargeRequest(t *testing.T) {
+	p := start(t, nil, "demo")
+	request, err := http.NewRequest(http.MethodGet, p.url+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-Large", strings.Repeat("x", 64<<10))
+	defer http.DefaultClient.CloseIdleConnections()
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("got %s", response.Status)
+	}
+}
+
 func TestDemo(t *testing.T) {
 	p := start(t, []string{"CHATWIZE_CHATBOTS=" + shop}, "demo")
 	page := p.get(t, "/metrics")
@@ -374,6 +535,10 @@ func TestWrongSetting(t *testing.T) {
 	if err := os.WriteFile(empty, []byte(" \n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	otherConfig := filepath.Join(t.TempDir(), "prometheus.yml")
+	if err := os.WriteFile(otherConfig, []byte("global: {}\nscrape_configs: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	token, chatbot := "CHATWIZE_TOKEN="+key, "--chatwize.chatbot="+shop
 	tests := []struct {
 		name        string
@@ -402,10 +567,10 @@ func TestWrongSetting(t *testing.T) {
 		{"chatbot twice", []string{token}, []string{chatbot, chatbot}, []string{"--chatwize.chatbot", "twice", shop}},
 		{"chatbot twice, in another spelling", []string{token, "CHATWIZE_CHATBOTS=7F5E5376-DBF0-45CD-8C72-C60F428653D1," + shop + "=Shop"}, nil,
 			[]string{"CHATWIZE_CHATBOTS", "twice", shop}},
-		{"timeout negative", []string{token}, []string{chatbot, "--chatwize.timeout=-1s"}, []string{"--chatwize.timeout ", "-1s"}},
-		{"timeout zero", []string{token, "CHATWIZE_TIMEOUT=0s"}, []string{chatbot}, []string{"CHATWIZE_TIMEOUT", "0s"}},
+		{"timeout negative", []string{token}, []string{chatbot, "--chatwize.timeout=-1s"}, []string{"--chatwize.timeout ", "too short"}},
+		{"timeout zero", []string{token, "CHATWIZE_TIMEOUT=0s"}, []string{chatbot}, []string{"CHATWIZE_TIMEOUT", "too short"}},
 		{"timeout not a duration", []string{token}, []string{chatbot, "--chatwize.timeout=30"}, []string{"--chatwize.timeout ", "30s"}},
-		{"offset negative", []string{token}, []string{chatbot, "--chatwize.timeout-offset=-1ms"}, []string{"--chatwize.timeout-offset", "-1ms"}},
+		{"offset negative", []string{token}, []string{chatbot, "--chatwize.timeout-offset=-1ms"}, []string{"--chatwize.timeout-offset", "too short", "0s"}},
 		{"concurrency zero", []string{token}, []string{chatbot, "--chatwize.concurrency=0"}, []string{"--chatwize.concurrency", "1 or more"}},
 		{"concurrency not a number", []string{token, "CHATWIZE_CONCURRENCY=many"}, []string{chatbot}, []string{"CHATWIZE_CONCURRENCY", "1 or more"}},
 		{"telemetry path", []string{token}, []string{chatbot, "--web.telemetry-path=metrics"}, []string{"--web.telemetry-path", "/metrics"}},
@@ -413,7 +578,16 @@ func TestWrongSetting(t *testing.T) {
 		{"log level", []string{token}, []string{chatbot, "--log.level=loud"}, []string{"--log.level", "debug, info, warn, error"}},
 		{"log format", []string{token}, []string{chatbot, "--log.format=xml"}, []string{"--log.format", "logfmt, json"}},
 		{"unknown flag", []string{token}, []string{chatbot, "--chatwize.token=x"}, []string{"--chatwize.token", "--help"}},
-		{"unknown command", []string{token}, []string{"dance"}, []string{"dance"}},
+		{"unknown command", []string{token}, []string{key}, []string{"command", "--help"}},
+		{"argument too many", []string{token}, []string{"serve", key}, []string{"command", "--help"}},
+		{"last flag without its value", []string{token}, []string{chatbot, "--web.config.file"}, []string{"--web.config.file"}},
+		{"flag without its value", []string{token}, []string{chatbot, "--chatwize.timeout", "--log.level=debug"}, []string{"--chatwize.timeout"}},
+		{"key in the wrong place", []string{token}, []string{chatbot, "--chatwize.timeout=" + key}, []string{"--chatwize.timeout"}},
+		{"key in another wrong place", []string{token}, []string{chatbot, "--web.telemetry-path=" + key}, []string{"--web.telemetry-path"}},
+		{"key not ASCII", []string{token + "\u00e9"}, []string{chatbot}, []string{"CHATWIZE_TOKEN", "nothing else"}},
+		{"URL with the API's path", []string{token}, []string{chatbot, "--chatwize.url=https://app.chatwize.ai/api/v1/"}, []string{"--chatwize.url", "/api/v1"}},
+		{"URL with a fragment", []string{token}, []string{chatbot, "--chatwize.url=https://app.chatwize.ai/#" + key}, []string{"--chatwize.url", "fragment"}},
+		{"web configuration of another program", []string{token}, []string{chatbot, "--web.config.file=" + otherConfig}, []string{"--web.config.file", "global"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

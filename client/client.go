@@ -12,11 +12,15 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
 // maxRedirects is how many redirects within the API's own origin are followed.
 const maxRedirects = 10
+
+// maxDiscarded is how many bytes of a failed response's body are read.
+const maxDiscarded = 4 << 10
 
 // timestampLayout is how the API wants the timestamps of a query: ISO 8601 in
 // UTC with milliseconds.
@@ -60,6 +64,12 @@ func NewTransport(concurrency int) *http.Transport {
 	transport.MaxIdleConns = concurrency
 	transport.MaxIdleConnsPerHost = concurrency
 	transport.MaxResponseHeaderBytes = 64 << 10
+	transport.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, response *http.Response) error {
+		if response.StatusCode != http.StatusOK {
+			return proxyError(response.StatusCode)
+		}
+		return nil
+	}
 	return transport
 }
 
@@ -144,8 +154,12 @@ func (c *Client) get(ctx context.Context, endpoint string, query url.Values, pat
 		return nil, transportError(ctx, err)
 	}
 	if response.StatusCode != http.StatusOK {
+		// A short body is read so that the connection can be used again.
+		if response.ContentLength <= maxDiscarded {
+			_, _ = io.CopyN(io.Discard, response.Body, response.ContentLength)
+		}
 		response.Body.Close()
-		return nil, statusError(response.StatusCode)
+		return nil, statusError(response)
 	}
 	body, err := newBody(response)
 	if err != nil {
@@ -164,7 +178,7 @@ type body struct {
 
 func newBody(response *http.Response) (*body, error) {
 	b := &body{wire: wireReader{ReadCloser: response.Body}}
-	switch encoding := response.Header.Get("Content-Encoding"); encoding {
+	switch strings.ToLower(response.Header.Get("Content-Encoding")) {
 	case "", "identity":
 		b.content = &b.wire
 	case "gzip", "x-gzip":
@@ -181,10 +195,14 @@ func (b *body) Close() error { return b.wire.Close() }
 
 // explain turns an error of the decoder into an [*Error].
 func (b *body) explain(ctx context.Context, err error) error {
-	if b.wire.err != nil {
-		return transportError(ctx, b.wire.err)
+	if b.wire.err == nil {
+		return err
 	}
-	return err
+	failure := transportError(ctx, b.wire.err)
+	// A response that had begun well was cut off, whatever the transport (HTTP/2
+	// has errors of its own for that) calls it.
+	failure.Transient = failure.Reason == Network
+	return failure
 }
 
 // wireReader remembers the error that ended reading, unless it was the body's

@@ -208,6 +208,8 @@ func TestTimestamp(t *testing.T) {
 
 		{"", time.Time{}},
 		{"string", time.Time{}},
+		{"0001-01-01T00:00:00Z", time.Time{}},
+		{"0001-01-01T00:00:00+01:00", time.Time{}},
 		{"2025-07-16", time.Time{}},
 		{"2025-07-16T07:00", time.Time{}},
 		{"2025-07-16T07:00:00.", time.Time{}},
@@ -345,6 +347,7 @@ func TestContentEncoding(t *testing.T) {
 		want           client.Reason // none: two sessions
 	}{
 		{"gzip", "gzip", zipped.Bytes(), ""},
+		{"gzip in capitals", "GZIP", zipped.Bytes(), ""},
 		{"identity", "identity", []byte("[{},{}]"), ""},
 		{"not gzip after all", "gzip", []byte("[{},{}]"), client.InvalidResponse},
 		{"empty gzip", "gzip", nil, client.InvalidResponse},
@@ -424,6 +427,78 @@ func TestRedirect(t *testing.T) {
 	}
 	if stolen != "" {
 		t.Errorf("the key went elsewhere: %s", stolen)
+	}
+}
+
+// redirects answers requests to api.example with a redirect and all others with an
+// empty list, and remembers where those went with the key.
+type redirects struct {
+	location string
+	strayed  []string
+}
+
+func (r *redirects) RoundTrip(request *http.Request) (*http.Response, error) {
+	response := &http.Response{StatusCode: http.StatusOK, Request: request, Body: io.NopCloser(strings.NewReader("[]"))}
+	if request.URL.String() == "https://api.example/api/v1/chatbot/"+chatbot+"/sessions" {
+		response.StatusCode = http.StatusFound
+		response.Header = http.Header{"Location": {r.location}}
+	} else if request.Header.Get("Authorization") != "" {
+		r.strayed = append(r.strayed, request.URL.String())
+	}
+	return response, nil
+}
+
+// The key stays within scheme, host and port, even where net/http would take it
+// along: to a subdomain.
+func TestOrigin(t *testing.T) {
+	tests := map[string]bool{
+		"https://api.example/x":      true,
+		"https://api.example:443/x":  true,
+		"/x":                         true,
+		"https://evil.api.example/x": false,
+		"https://api.example:444/x":  false,
+		"http://api.example/x":       false,
+		"http://api.example:443/x":   false,
+		"//evil.example/x":           false,
+	}
+	for location, same := range tests {
+		t.Run(location, func(t *testing.T) {
+			transport := &redirects{location: location}
+			_, err := sessions(t.Context(), client.New(client.Config{
+				URL:       &url.URL{Scheme: "https", Host: "api.example"},
+				Key:       func(context.Context) (string, error) { return key, nil },
+				Transport: transport,
+			}))
+			if same != (err == nil) || same != (len(transport.strayed) == 1) {
+				t.Errorf("got %v, the key went to %q; want the redirect followed: %t", err, transport.strayed, same)
+			}
+		})
+	}
+}
+
+// A failure does not cost the connection.
+func TestConnectionIsKept(t *testing.T) {
+	connections := 0
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, `{"error":"no such key"}`)
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections++
+		}
+	}
+	server.Start()
+	defer server.Close()
+	c := newClient(t, server.URL)
+	for range 10 {
+		_, err := sessions(t.Context(), c)
+		if failure(t, err).Reason != client.Unauthorized {
+			t.Error(err)
+		}
+	}
+	if connections != 1 {
+		t.Errorf("10 requests took %d connections", connections)
 	}
 }
 

@@ -230,7 +230,7 @@ func (d *sessionDecoder) explain(err error) *Error {
 	case d.input.err != nil:
 		failure.Err = d.input.err
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		failure.Err = errTruncated
+		failure.Err, failure.Transient = errTruncated, d.input.offset > 0
 	case errors.As(err, &syntax):
 		failure.Offset, failure.Err = syntax.ByteOffset, errSyntax
 	}
@@ -254,11 +254,11 @@ func (r *boundedReader) Read(p []byte) (int, error) {
 	}
 	n, err := r.source.Read(p[:min(int64(len(p)), room)])
 	r.offset += int64(n)
-	if err != nil && err != io.EOF {
-		// Of the wire's own errors the source tells itself; what is left is what
-		// the decompression found.
-		r.err = errCorrupt
-		return n, r.err
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return n, err
 	}
-	return n, err
+	// Of the wire's own errors the source tells itself; what is left is what the
+	// decompression found.
+	r.err = errCorrupt
+	return n, r.err
 }

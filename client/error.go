@@ -5,8 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strconv"
+	"strings"
+	"time"
 )
 
 // Reason is why a fetch failed, in one of the words of Reasons.
@@ -43,6 +47,11 @@ type Error struct {
 	// Offset is the position in the body, in bytes after decompression, at which
 	// an InvalidResponse stopped making sense.
 	Offset int64
+	// Transient tells that the same request may well succeed a moment later.
+	Transient bool
+	// RetryAt is when the API wants to be asked again at the earliest, for any of
+	// the account's chatbots; zero if it did not say.
+	RetryAt time.Time
 	// Err says more, free of the response's content; nil where Status says it all.
 	Err error
 }
@@ -63,7 +72,8 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // statusError is the Error for a response with a status other than 200.
-func statusError(status int) *Error {
+func statusError(response *http.Response) *Error {
+	status := response.StatusCode
 	e := &Error{Reason: UnexpectedStatus, Status: status}
 	switch {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
@@ -72,13 +82,57 @@ func statusError(status int) *Error {
 		e.Reason = NotFound
 	case status == http.StatusTooManyRequests:
 		e.Reason = RateLimited
+		e.RetryAt, _ = retryAt(response.Header, time.Now())
+	case status == http.StatusServiceUnavailable:
+		e.Reason = ServerError
+		var said bool
+		if e.RetryAt, said = retryAt(response.Header, time.Now()); !said {
+			e.RetryAt, e.Transient = time.Time{}, true
+		}
 	case status >= 500 && status <= 599:
 		e.Reason = ServerError
+		e.Transient = status == http.StatusBadGateway || status == http.StatusGatewayTimeout
 	}
 	return e
 }
 
-var errNotHTTP = errors.New("the answer is not HTTP, or breaks off")
+const (
+	// defaultRetryAfter is how long a rate limit lasts that does not say.
+	defaultRetryAfter = 30 * time.Second
+	// maxRetryAfter is the longest that is believed of any.
+	maxRetryAfter = 15 * time.Minute
+)
+
+// retryAt returns when a response received now wants the next request at the
+// earliest, and whether it said so in its Retry-After header, as a date or in
+// seconds (RFC 9110, section 10.2.3).
+func retryAt(header http.Header, now time.Time) (at time.Time, said bool) {
+	value := strings.TrimSpace(header.Get("Retry-After"))
+	at = now.Add(defaultRetryAfter)
+	if strings.Trim(value, "0123456789") == "" && value != "" {
+		// What overflows is reported as the largest number, which is capped below.
+		seconds, _ := strconv.ParseUint(value, 10, 32)
+		at, said = now.Add(time.Duration(seconds)*time.Second), true
+	} else if date, err := http.ParseTime(value); err == nil {
+		at, said = date, true
+	}
+	if latest := now.Add(maxRetryAfter); at.After(latest) {
+		at = latest
+	}
+	return at, said
+}
+
+var (
+	errNotHTTP = errors.New("the answer is not HTTP, or the connection broke off")
+	errBroken  = errors.New("the connection broke off")
+)
+
+// proxyError is the status with which a proxy refused to connect to the API.
+type proxyError int
+
+func (status proxyError) Error() string {
+	return fmt.Sprintf("the proxy answered %d %s", int(status), http.StatusText(int(status)))
+}
 
 // transportError is the Error for err of net/http, while sending a request or
 // reading its response.
@@ -91,6 +145,7 @@ func transportError(ctx context.Context, err error) *Error {
 		timeout     net.Error
 		operation   *net.OpError
 		certificate *tls.CertificateVerificationError
+		proxy       proxyError
 	)
 	switch {
 	case ctx.Err() != nil:
@@ -98,7 +153,13 @@ func transportError(ctx context.Context, err error) *Error {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return &Error{Reason: Timeout, Err: errors.New("connecting to the API: timed out")}
 	case errors.As(err, &operation):
-		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", operation)}
+		// With a connection it was reset; without one it would be no better next time.
+		connected := operation.Op == "read" || operation.Op == "write"
+		return &Error{Reason: Network, Transient: connected, Err: fmt.Errorf("talking to the API: %w", operation)}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return &Error{Reason: Network, Transient: true, Err: fmt.Errorf("talking to the API: %w", errBroken)}
+	case errors.As(err, &proxy):
+		return &Error{Reason: Network, Err: fmt.Errorf("connecting to the API: %w", proxy)}
 	case errors.As(err, &certificate):
 		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", certificate)}
 	case errors.Is(err, http.ErrSchemeMismatch):

@@ -127,5 +127,8 @@ func timestamp(value json.RawMessage) (time.Time, bool) {
 		zone = "Z"
 	}
 	t, err := time.Parse(layout, parts[1]+" "+parts[2]+zone)
-	return t.UTC(), err == nil
+	if err != nil || !t.After(time.Time{}) {
+		return time.Time{}, false
+	}
+	return t.UTC(), true
 }

@@ -47,7 +47,10 @@ func parseTime(text []byte) (time.Time, bool) {
 	if err := t.UnmarshalText(spelling); err != nil {
 		return time.Time{}, false
 	}
-	return t.Add(-offset), true
+	if t = t.Add(-offset); !t.After(time.Time{}) {
+		return time.Time{}, false // the year 1 is what some platforms write for none
+	}
+	return t, true
 }
 
 // cutZone splits a time of day from its zone's offset to UTC.

@@ -3,9 +3,10 @@ package collector
 
 import (
 	"context"
-	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -76,11 +77,16 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect fetches the chatbots' sessions and sends their metrics.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
-	var fetches sync.WaitGroup
-	for _, chatbot := range c.chatbots {
-		fetches.Go(func() { c.send(ch, chatbot, c.source.Fetch(c.ctx, chatbot)) })
-	}
-	fetches.Wait()
+	start := time.Now()
+	var failed atomic.Int64
+	c.source.FetchAll(c.ctx, c.chatbots, func(chatbot Chatbot, fetch Fetch) {
+		if fetch.Err != nil {
+			failed.Add(1)
+		}
+		c.send(ch, chatbot, fetch)
+	})
+	level.Debug(c.source.Logger).Log("msg", "collected the chatbots",
+		"chatbots", len(c.chatbots), "failed", failed.Load(), "took", time.Since(start))
 }
 
 // send sends the metrics of one chatbot.

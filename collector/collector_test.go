@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,7 +39,7 @@ func (a api) Sessions(ctx context.Context, chatbot string, _ time.Time) iter.Seq
 		select {
 		case <-time.After(answer.takes):
 		case <-ctx.Done():
-			yield(client.Session{}, &client.Error{Reason: client.Timeout, Err: ctx.Err()})
+			yield(client.Session{}, &client.Error{Reason: client.Timeout, Err: context.Cause(ctx)})
 			return
 		}
 		for _, session := range answer.sessions {
@@ -56,6 +56,19 @@ func (a api) Sessions(ctx context.Context, chatbot string, _ time.Time) iter.Seq
 // The clock of the tests stands at midnight when each begins.
 var midnight = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// newSource returns a Source with a timeout of a minute.
+func newSource(api collector.API, concurrency int, registry *prometheus.Registry, logger log.Logger) *collector.Source {
+	return collector.NewSource(collector.SourceConfig{
+		API: api, Concurrency: concurrency, Timeout: time.Minute, Registerer: registry, Logger: logger,
+	})
+}
+
+// fetch fetches a single chatbot.
+func fetch(ctx context.Context, source *collector.Source, chatbot string) (fetch collector.Fetch) {
+	source.FetchAll(ctx, []collector.Chatbot{{UUID: chatbot}}, func(_ collector.Chatbot, got collector.Fetch) { fetch = got })
+	return fetch
+}
+
 func TestCollect(t *testing.T) {
 	const (
 		busy   = "7f5e5376dbf045cd8c72c60f428653d1"
@@ -66,7 +79,8 @@ func TestCollect(t *testing.T) {
 	minute := func(n int) time.Time { return midnight.Add(time.Duration(n) * time.Minute) }
 	source := api{
 		busy: {takes: 250 * time.Millisecond, sessions: []client.Session{
-			{Created: minute(-9), Modified: minute(-3), HasLead: true},
+			{Created: minute(-9), Modified: minute(-9), HasLead: true},
+			{Created: minute(-11), Modified: minute(-3)},
 			{Created: minute(-8).Add(123456 * time.Microsecond), Modified: minute(-8), HasLead: true, IdentityVerified: true},
 			{Created: minute(-10), Modified: minute(-10)},
 		}},
@@ -79,7 +93,7 @@ func TestCollect(t *testing.T) {
 		registry := prometheus.NewPedanticRegistry()
 		var logged bytes.Buffer
 		registry.MustRegister(collector.New(
-			collector.NewSource(source, 4, registry, log.NewLogfmtLogger(&logged)),
+			newSource(source, 4, registry, log.NewLogfmtLogger(&logged)),
 			[]collector.Chatbot{
 				{UUID: busy, Name: "Shop"}, {UUID: empty}, {UUID: odd, Name: `"Ödd"`}, {UUID: broken, Name: "Broken"},
 			}))
@@ -116,7 +130,7 @@ chatwize_malformed_sessions{chatbot="7f5e5376dbf045cd8c72c60f428653d3"} 2
 # HELP chatwize_sessions Sessions of the chatbot.
 # TYPE chatwize_sessions gauge
 chatwize_sessions{chatbot="7F5E5376-DBF0-45CD-8C72-C60F428653D2"} 0
-chatwize_sessions{chatbot="7f5e5376dbf045cd8c72c60f428653d1"} 3
+chatwize_sessions{chatbot="7f5e5376dbf045cd8c72c60f428653d1"} 4
 chatwize_sessions{chatbot="7f5e5376dbf045cd8c72c60f428653d3"} 2
 # HELP chatwize_sessions_with_lead Sessions whose visitor submitted the lead form.
 # TYPE chatwize_sessions_with_lead gauge
@@ -143,7 +157,8 @@ chatwize_up{chatbot="7f5e5376dbf045cd8c72c60f428653d4"} 0
 			t.Error(err)
 		}
 		wantLog := `level=warn msg="fetching the sessions failed" chatbot=` + broken +
-			` name=Broken reason=server_error err="the API answered 502 Bad Gateway" todo="wait; if it lasts, ask the platform's support"` + "\n"
+			` name=Broken reason=server_error err="the API answered 502 Bad Gateway" todo="wait; if it lasts, ask the platform's support"` + "\n" +
+			`level=debug msg="collected the chatbots" chatbots=4 failed=1 took=1s` + "\n"
 		if logged.String() != wantLog {
 			t.Errorf("logged %s\nwant %s", logged.String(), wantLog)
 		}
@@ -174,15 +189,15 @@ func TestErrors(t *testing.T) {
 		t.Run(string(reason), func(t *testing.T) {
 			registry := prometheus.NewPedanticRegistry()
 			var logged bytes.Buffer
-			source := collector.NewSource(api{
+			source := newSource(api{
 				"a": {err: &client.Error{Reason: reason, Err: errors.New("no luck")}},
 			}, 1, registry, log.NewLogfmtLogger(&logged))
 			const name = "chatwize_api_errors_total"
 			if err := testutil.GatherAndCompare(registry, strings.NewReader(page("")), name); err != nil {
 				t.Error(err)
 			}
-			source.Fetch(t.Context(), collector.Chatbot{UUID: "b"})
-			source.Fetch(t.Context(), collector.Chatbot{UUID: "a"})
+			fetch(t.Context(), source, "b")
+			fetch(t.Context(), source, "a")
 			if err := testutil.GatherAndCompare(registry, strings.NewReader(page(reason)), name); err != nil {
 				t.Error(err)
 			}
@@ -197,13 +212,21 @@ func TestErrors(t *testing.T) {
 // counting counts the requests that an API gets at a time.
 type counting struct {
 	api
-	now, most atomic.Int64
+	mutex     sync.Mutex
+	now, most int
+}
+
+func (c *counting) add(n int) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.now += n
+	c.most = max(c.most, c.now)
 }
 
 func (c *counting) Sessions(ctx context.Context, chatbot string, since time.Time) iter.Seq2[client.Session, error] {
 	return func(yield func(client.Session, error) bool) {
-		c.most.Store(max(c.most.Load(), c.now.Add(1)))
-		defer c.now.Add(-1)
+		c.add(1)
+		defer c.add(-1)
 		c.api.Sessions(ctx, chatbot, since)(yield)
 	}
 }
@@ -213,24 +236,27 @@ func (c *counting) Sessions(ctx context.Context, chatbot string, since time.Time
 func TestConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		counting := &counting{api: api{}}
-		var chatbots []collector.Chatbot
-		for i := range 10 {
-			chatbot := collector.Chatbot{UUID: fmt.Sprint(i)}
-			counting.api[chatbot.UUID] = answer{takes: time.Second}
-			chatbots = append(chatbots, chatbot)
-		}
-		source := collector.NewSource(counting, 3, prometheus.NewRegistry(), log.NewNopLogger())
-		c := collector.New(source, chatbots)
+		source := newSource(counting, 3, prometheus.NewRegistry(), log.NewNopLogger())
 		start := time.Now()
 		scraped := make(chan int)
-		for range 2 {
-			go func() { scraped <- testutil.CollectAndCount(c.WithContext(t.Context()), "chatwize_up") }()
+		var collectors []*collector.Collector
+		for scrape := range 2 {
+			var chatbots []collector.Chatbot
+			for i := range 10 {
+				chatbot := collector.Chatbot{UUID: fmt.Sprint(scrape, i)}
+				counting.api[chatbot.UUID] = answer{takes: time.Second}
+				chatbots = append(chatbots, chatbot)
+			}
+			collectors = append(collectors, collector.New(source, chatbots).WithContext(t.Context()))
+		}
+		for _, c := range collectors {
+			go func() { scraped <- testutil.CollectAndCount(c, "chatwize_up") }()
 		}
 		if n := <-scraped + <-scraped; n != 20 {
 			t.Errorf("got %d chatbots, want 20", n)
 		}
-		if most := counting.most.Load(); most != 3 {
-			t.Errorf("there were %d requests at a time, want 3", most)
+		if counting.most != 3 {
+			t.Errorf("there were %d requests at a time, want 3", counting.most)
 		}
 		if took := time.Since(start); took != 7*time.Second { // 20 requests, 3 at a time
 			t.Errorf("took %v, want 7s", took)
@@ -242,25 +268,30 @@ func TestConcurrency(t *testing.T) {
 // those whose turn has not come; those that were in time keep their numbers.
 func TestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		registry := prometheus.NewRegistry()
-		source := collector.NewSource(api{
-			"fast": {}, "slow": {takes: time.Hour}, "waiting": {},
-		}, 1, registry, log.NewNopLogger())
+		source := newSource(api{
+			"fast": {takes: time.Second}, "slow": {takes: time.Hour}, "waiting": {},
+		}, 1, prometheus.NewRegistry(), log.NewNopLogger())
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		fast := source.Fetch(ctx, collector.Chatbot{UUID: "fast"})
-		c := collector.New(source, []collector.Chatbot{{UUID: "slow"}, {UUID: "waiting"}}).WithContext(ctx)
-		start := time.Now()
-		up := testutil.CollectAndCount(c, "chatwize_up")
-		if took := time.Since(start); fast.Err != nil || up != 2 || took != 10*time.Second {
-			t.Errorf("got %v for the fast one, %d others after %v", fast.Err, up, took)
+		got := map[string]collector.Fetch{}
+		var mutex sync.Mutex
+		source.FetchAll(ctx, []collector.Chatbot{{UUID: "fast"}, {UUID: "slow"}, {UUID: "waiting"}}, func(chatbot collector.Chatbot, fetch collector.Fetch) {
+			mutex.Lock()
+			defer mutex.Unlock()
+			got[chatbot.UUID] = fetch
+		})
+		if fast := got["fast"]; fast.Err != nil || fast.Took != time.Second {
+			t.Errorf("fast: got %+v", fast)
 		}
-		for _, chatbot := range []string{"slow", "waiting"} {
-			fetch := source.Fetch(ctx, collector.Chatbot{UUID: chatbot})
+		for chatbot, took := range map[string]time.Duration{"slow": 9 * time.Second, "waiting": 10 * time.Second} {
 			var failure *client.Error
-			if !errors.As(fetch.Err, &failure) || failure.Reason != client.Timeout || !errors.Is(failure, context.DeadlineExceeded) {
-				t.Errorf("%s: got %v", chatbot, fetch.Err)
+			if !errors.As(got[chatbot].Err, &failure) || failure.Reason != client.Timeout ||
+				!errors.Is(failure, context.DeadlineExceeded) || got[chatbot].Took != took {
+				t.Errorf("%s: got %+v", chatbot, got[chatbot])
 			}
+		}
+		if text := got["waiting"].Err.Error(); !strings.Contains(text, "--chatwize.concurrency") {
+			t.Errorf("the one that waited says %s", text)
 		}
 	})
 }

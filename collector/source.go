@@ -3,8 +3,8 @@ package collector
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
+	"sync"
 	"time"
 
 	"github.com/go-kit/log"
@@ -29,28 +29,44 @@ type API interface {
 	Sessions(ctx context.Context, chatbot string, since time.Time) iter.Seq2[client.Session, error]
 }
 
-// Source fetches summaries of chatbots for all scrapes together, a bounded number
-// of them at a time. It logs and counts those that fail.
-type Source struct {
-	api         API
-	concurrency int64
-	requests    *semaphore.Weighted
-	errors      *prometheus.CounterVec
-	logger      log.Logger
+// SourceConfig says how a Source fetches.
+type SourceConfig struct {
+	API API
+	// Concurrency is how many requests may be under way at a time.
+	Concurrency int
+	// Timeout is the longest that a fetch may take, with all its tries.
+	Timeout time.Duration
+	// Registerer registers the counter of failed fetches.
+	Registerer prometheus.Registerer
+	Logger     log.Logger
 }
 
-// NewSource returns a Source that sends up to concurrency requests to api at a
-// time and registers its counter of failed fetches with registerer.
-func NewSource(api API, concurrency int, registerer prometheus.Registerer, logger log.Logger) *Source {
+// Source fetches summaries of chatbots for all scrapes together, a bounded number
+// of them at a time and each for all who want it at the same time. It tries again
+// where that is likely to help, keeps quiet for as long as the API wants it to,
+// and logs and counts what fails.
+type Source struct {
+	SourceConfig
+	requests *semaphore.Weighted
+	errors   *prometheus.CounterVec
+	pause    pause
+
+	mutex   sync.Mutex
+	flights map[string]*flight       // under way, by chatbot
+	took    map[string]time.Duration // the last fetch of each chatbot
+}
+
+// NewSource returns a Source.
+func NewSource(config SourceConfig) *Source {
 	s := &Source{
-		api:         api,
-		concurrency: int64(concurrency),
-		requests:    semaphore.NewWeighted(int64(concurrency)),
-		errors: promauto.With(registerer).NewCounterVec(prometheus.CounterOpts{
+		SourceConfig: config,
+		requests:     semaphore.NewWeighted(int64(config.Concurrency)),
+		errors: promauto.With(config.Registerer).NewCounterVec(prometheus.CounterOpts{
 			Name: "chatwize_api_errors_total",
 			Help: "Fetches from the Chatwize API that failed, by reason.",
 		}, []string{"reason"}),
-		logger: logger,
+		flights: map[string]*flight{},
+		took:    map[string]time.Duration{},
 	}
 	for _, reason := range client.Reasons() {
 		s.errors.WithLabelValues(string(reason))
@@ -62,68 +78,30 @@ func NewSource(api API, concurrency int, registerer prometheus.Registerer, logge
 type Fetch struct {
 	// Summary is what the sessions add up to; zero if Err is not nil.
 	Summary Summary
-	// Finished is when the attempt was over, Took how long it had taken since the
-	// request could be sent.
+	// Finished is when the attempt was over.
 	Finished time.Time
-	Took     time.Duration
+	// Took is how long it had taken since its request could be sent; if it never
+	// could, how long it had waited.
+	Took time.Duration
 	// Err is why it failed, or nil.
 	Err error
 }
 
-// Fetch fetches and adds up the sessions of a chatbot. It ends with ctx at the
-// latest.
-func (s *Source) Fetch(ctx context.Context, chatbot Chatbot) Fetch {
-	fetch := s.fetch(ctx, chatbot)
-	if fetch.Err != nil {
-		s.report(chatbot, fetch.Err)
-	}
-	return fetch
-}
-
-func (s *Source) fetch(ctx context.Context, chatbot Chatbot) Fetch {
-	if err := s.requests.Acquire(ctx, 1); err != nil {
-		return Fetch{Finished: time.Now(), Err: &client.Error{
-			Reason: client.Timeout,
-			Err: fmt.Errorf("waiting for one of the %d requests at a time that --chatwize.concurrency allows: %w",
-				s.concurrency, context.Cause(ctx)),
-		}}
-	}
-	defer s.requests.Release(1)
-
-	start := time.Now()
-	summary, err := Summarize(s.api.Sessions(ctx, chatbot.UUID, time.Time{}))
-	finished := time.Now()
-	return Fetch{Summary: summary, Finished: finished, Took: finished.Sub(start), Err: err}
-}
-
-// report counts and logs a failed fetch.
+// report counts a failed fetch and, unless it was not even tried, logs it.
 func (s *Source) report(chatbot Chatbot, err error) {
-	reason := client.Network
-	var failure *client.Error
-	if errors.As(err, &failure) {
-		reason = failure.Reason
+	failure := &client.Error{Reason: client.Network}
+	errors.As(err, &failure)
+	s.errors.WithLabelValues(string(failure.Reason)).Inc()
+	if errors.Is(err, errPaused) {
+		return // the log has told of it once, when the API asked for it
 	}
-	s.errors.WithLabelValues(string(reason)).Inc()
-	level.Warn(s.logger).Log("msg", "fetching the sessions failed",
-		"chatbot", chatbot.UUID, "name", chatbot.Name, "reason", reason, "err", err, "todo", remedy(reason))
-}
-
-// remedy says what an operator can do about a failed fetch.
-func remedy(reason client.Reason) string {
-	switch reason {
-	case client.Unauthorized:
-		return "check that the API key is this account's and still valid"
-	case client.NotFound:
-		return "check the chatbot's UUID and that --chatwize.url is the brand the account is with"
-	case client.RateLimited:
-		return "scrape less often"
-	case client.Timeout:
-		return "raise the scrape timeout of Prometheus and --chatwize.timeout, or look at the way to the API"
-	case client.Network:
-		return "check --chatwize.url, DNS, proxy and firewall between here and the API"
-	case client.ServerError:
-		return "wait; if it lasts, ask the platform's support"
-	default: // client.UnexpectedStatus, client.InvalidResponse
-		return "check --chatwize.url; if it is right, the API has changed: report it to the exporter's maintainers"
+	line := []any{"msg", "fetching the sessions failed", "chatbot", chatbot.UUID}
+	if chatbot.Name != "" {
+		line = append(line, "name", chatbot.Name)
 	}
+	line = append(line, "reason", failure.Reason, "err", err, "todo", remedy(failure))
+	if !failure.RetryAt.IsZero() {
+		line = append(line, "no_requests_until", failure.RetryAt.UTC().Format(time.RFC3339))
+	}
+	level.Warn(s.Logger).Log(line...)
 }

@@ -57,7 +57,6 @@ func (c *Chatbots) Set(text string) error {
 func (c *Chatbots) add(text string) error {
 	chatbot, err := parseChatbot(text)
 	if err != nil {
-		// Its place tells which one; its text may be an API key in the wrong place.
 		return Error(c.flag, fmt.Errorf("chatbot %d %w", len(c.list)+1, err))
 	}
 	for _, other := range c.list {

@@ -34,7 +34,6 @@ func Key(ctx context.Context, file, token string) (func(context.Context) (string
 			err = checkKey(key)
 		}
 		if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
-			// Without the path, which may be an API key in the wrong place.
 			err = fmt.Errorf("the file cannot be read: %w; name a file that holds the API key", pathError.Err)
 		}
 		if err != nil {

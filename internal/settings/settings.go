@@ -1,10 +1,12 @@
 // Package settings reads the values of flags and of their environment variables.
-// A value that cannot be used is an error that names both and says what to do.
+// A value that cannot be used is an error that names both and says what to do. It
+// does not quote the value, which may be an API key in the wrong place.
 package settings
 
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -55,7 +57,7 @@ func OneOf(flag *kingpin.FlagClause, words ...string) *string {
 	flag.HintOptions(words...)
 	return parsed(flag, func(text string) (string, error) {
 		if !slices.Contains(words, text) {
-			return "", fmt.Errorf("%q is not one of: %s", text, strings.Join(words, ", "))
+			return "", fmt.Errorf("must be one of: %s", strings.Join(words, ", "))
 		}
 		return text, nil
 	})
@@ -65,7 +67,7 @@ func OneOf(flag *kingpin.FlagClause, words ...string) *string {
 func Text(flag *kingpin.FlagClause, check func(string) error) *string {
 	return parsed(flag, func(text string) (string, error) {
 		if err := check(text); err != nil {
-			return "", fmt.Errorf("%q %w", text, err)
+			return "", err
 		}
 		return text, nil
 	})
@@ -76,7 +78,7 @@ func Int(flag *kingpin.FlagClause, least int) *int {
 	return parsed(flag, func(text string) (int, error) {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < least {
-			return 0, fmt.Errorf("%q is not a whole number of %d or more", text, least)
+			return 0, fmt.Errorf("must be a whole number, %d or more", least)
 		}
 		return n, nil
 	})
@@ -94,9 +96,9 @@ func Duration(flag *kingpin.FlagClause, least time.Duration) *time.Duration {
 		}
 		switch {
 		case err != nil:
-			return 0, fmt.Errorf("%q is not a duration, such as 500ms, 30s or 5m", text)
+			return 0, errors.New("must be a duration, such as 500ms, 30s or 5m")
 		case d < least:
-			return 0, fmt.Errorf("%s is too short; the least is %s", text, least)
+			return 0, fmt.Errorf("is too short; the least is %s", least)
 		}
 		return d, nil
 	})
@@ -113,9 +115,19 @@ func BaseURL(flag *kingpin.FlagClause) **url.URL {
 			return nil, errors.New("not an http or https URL; write it like https://app.chatwize.ai")
 		case u.User != nil:
 			return nil, errors.New("holds a user name or password; the API takes a key only, from --chatwize.token-file")
+		case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/api/v1"):
+			return nil, errors.New("holds the API's own path; leave out /api/v1")
 		case u.RawQuery != "", u.Fragment != "":
 			return nil, errors.New("holds a query or fragment; write host and path alone, like https://app.chatwize.ai")
 		}
 		return u, nil
 	})
+}
+
+// IsPlaintext tells whether what is sent to u can be read on the way.
+func IsPlaintext(u *url.URL) bool {
+	host := u.Hostname()
+	address, err := netip.ParseAddr(host)
+	loopback := strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
+	return u.Scheme == "http" && !loopback
 }

@@ -5,6 +5,7 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	pathpkg "path"
@@ -12,8 +13,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
@@ -28,13 +32,11 @@ type Config struct {
 	Chatbots *collector.Collector
 	// Registry holds the exporter's own metrics; the handlers' are added to it.
 	Registry *prometheus.Registry
-	// Timeout is the longest a scrape may take.
-	Timeout time.Duration
-	// TimeoutOffset is what is taken off Prometheus's own timeout, so that the
+	// TimeoutOffset is what is taken off Prometheus's scrape timeout, so that the
 	// answer is there in time.
 	TimeoutOffset time.Duration
-	// ErrorLog is told what goes wrong while metrics are written.
-	ErrorLog promhttp.Logger
+	// Logger is told what goes wrong while metrics are written.
+	Logger log.Logger
 }
 
 // The paths that are served whatever the configuration.
@@ -67,7 +69,7 @@ func NewHandler(config Config) (http.Handler, error) {
 		}
 		mux.Handle("GET "+exactly("/"), landing)
 	}
-	return mux, nil
+	return withLimits(mux), nil
 }
 
 // CheckTelemetryPath returns an error where NewHandler cannot serve metrics at path.
@@ -99,12 +101,24 @@ func serveOK(w http.ResponseWriter, _ *http.Request) {
 // that these count the very scrape.
 func metricsHandler(config Config) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), scrapeTimeout(r.Header, config.Timeout, config.TimeoutOffset))
-		defer cancel()
+		ctx := r.Context()
+		if timeout := scrapeTimeout(r.Header, config.TimeoutOffset); timeout > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, timeout)
+			defer cancel()
+		}
 		chatbots := prometheus.NewRegistry()
 		chatbots.MustRegister(config.Chatbots.WithContext(ctx))
-		promhttp.HandlerFor(prometheus.Gatherers{chatbots, config.Registry}, promhttp.HandlerOpts{
-			ErrorLog:          config.ErrorLog,
+		gatherers := prometheus.Gatherers{chatbots, config.Registry}
+		gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+			families, err := gatherers.Gather()
+			if r.Context().Err() != nil {
+				return nil, nil //nolint:nilerr // nobody is there to read either
+			}
+			return families, err
+		})
+		promhttp.HandlerFor(gather, promhttp.HandlerOpts{
+			ErrorLog:          errorLog{config.Logger},
 			ErrorHandling:     promhttp.ContinueOnError,
 			Registry:          config.Registry,
 			EnableOpenMetrics: true,
@@ -112,14 +126,24 @@ func metricsHandler(config Config) http.Handler {
 	})
 }
 
-// scrapeTimeout returns how long a scrape may take: timeout, or less where the
-// scrape timeout that Prometheus sends along, less offset, is shorter. Half of a
-// scrape timeout is never taken off, however large the offset.
-func scrapeTimeout(header http.Header, timeout, offset time.Duration) time.Duration {
-	seconds, err := strconv.ParseFloat(header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
-	if err != nil || !(seconds > 0) || seconds > timeout.Seconds()+offset.Seconds() {
-		return timeout
-	}
-	theirs := time.Duration(seconds * float64(time.Second))
-	return min(timeout, theirs-min(offset, theirs/2))
+// errorLog is a [promhttp.Logger].
+type errorLog struct{ log.Logger }
+
+func (l errorLog) Println(v ...any) {
+	level.Error(l.Logger).Log("msg", "writing metrics failed", "err", strings.Join(strings.Fields(fmt.Sprint(v...)), " "))
 }
+
+// scrapeTimeout returns how long a scrape may take: the scrape timeout that
+// Prometheus sends along, less offset or half of it, whichever is less. It is
+// 0 where there is none.
+func scrapeTimeout(header http.Header, offset time.Duration) time.Duration {
+	seconds, err := strconv.ParseFloat(header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
+	if err != nil || !(seconds > 0) || seconds > maxScrapeTimeout.Seconds() {
+		return 0
+	}
+	timeout := time.Duration(seconds * float64(time.Second))
+	return timeout - min(offset, timeout/2)
+}
+
+// maxScrapeTimeout is the longest scrape timeout that is taken for one.
+const maxScrapeTimeout = 24 * time.Hour

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"context"
+	"io"
 	"iter"
 	"net/http"
 	"net/http/httptest"
@@ -43,12 +44,13 @@ func (slowAPI) Sessions(ctx context.Context, chatbot string, _ time.Time) iter.S
 func newHandler(t *testing.T, path string, chatbots ...collector.Chatbot) http.Handler {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	source := collector.NewSource(slowAPI{}, 4, registry, log.NewNopLogger())
+	source := collector.NewSource(collector.SourceConfig{
+		API: slowAPI{}, Concurrency: 4, Timeout: 30 * time.Second, Registerer: registry, Logger: log.NewNopLogger(),
+	})
 	handler, err := web.NewHandler(web.Config{
 		TelemetryPath: path,
 		Chatbots:      collector.New(source, chatbots),
 		Registry:      registry,
-		Timeout:       30 * time.Second,
 		TimeoutOffset: 500 * time.Millisecond,
 	})
 	if err != nil {
@@ -177,4 +179,58 @@ func TestCheckTelemetryPath(t *testing.T) {
 			newHandler(t, path)
 		}
 	}
+}
+
+// Who sends a body is not listened to.
+func TestRequestBody(t *testing.T) {
+	server := httptest.NewServer(newHandler(t, "/metrics"))
+	defer server.Close()
+	for name, body := range map[string]io.Reader{
+		"of a known length":    strings.NewReader("x"),
+		"of an unknown length": io.MultiReader(strings.NewReader("x")),
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/metrics", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := server.Client().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusRequestEntityTooLarge || !response.Close {
+			t.Errorf("a body %s: got %s, connection closed: %t", name, response.Status, response.Close)
+		}
+	}
+}
+
+// deadlines is a ResponseWriter that remembers its write deadlines.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set []time.Duration // from the start
+}
+
+func (d *deadlines) SetWriteDeadline(deadline time.Time) error {
+	d.set = append(d.set, deadline.Sub(midnight))
+	return nil
+}
+
+// The clock of synctest stands at midnight when a test begins.
+var midnight = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// A scrape may take as long as it needs, but whoever reads it has ten seconds for
+// each piece.
+func TestWriteDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		response := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		newHandler(t, "/metrics", collector.Chatbot{UUID: "never"}).ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		if len(response.set) < 2 {
+			t.Fatalf("set deadlines %v, want one for the page and one for the rest", response.set)
+		}
+		for _, deadline := range response.set {
+			if deadline != 40*time.Second { // the scrape took 30
+				t.Errorf("set deadline %v, want 40s", deadline)
+			}
+		}
+	})
 }

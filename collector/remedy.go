@@ -1,0 +1,26 @@
+package collector
+
+import "github.com/chatwize-exporter/chatwize_exporter/client"
+
+// remedy says what an operator can do about a failed fetch.
+func remedy(failure *client.Error) string {
+	switch failure.Reason {
+	case client.Unauthorized:
+		if failure.Status == 0 {
+			return "put the API key into the file that --chatwize.token-file names, and nothing else"
+		}
+		return "check that the API key is this account's and still valid"
+	case client.NotFound:
+		return "check the chatbot's UUID and that --chatwize.url is the brand the account is with"
+	case client.RateLimited:
+		return "scrape less often"
+	case client.Timeout:
+		return "raise the scrape timeout of Prometheus, --chatwize.timeout or --chatwize.concurrency, or look at the way to the API"
+	case client.Network:
+		return "check --chatwize.url, DNS, proxy and firewall between here and the API"
+	case client.ServerError:
+		return "wait; if it lasts, ask the platform's support"
+	default: // client.UnexpectedStatus, client.InvalidResponse
+		return "check --chatwize.url; if it is right, the API has changed: report it to the exporter's maintainers"
+	}
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// peakMemory returns the most memory that a process has had, in bytes.
+func peakMemory(t *testing.T, pid int) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	match := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(status)
+	if match == nil {
+		t.Fatalf("no VmHWM in %s", status)
+	}
+	kilobytes, err := strconv.Atoi(string(match[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kilobytes << 10
+}
+
+// No answer makes the exporter hold more than 32 MiB over what it needs anyway,
+// and the healthy chatbot beside keeps its numbers.
+func TestMemory(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("peak memory is read from /proc")
+	}
+	// The binary itself, as the race detector multiplies the memory of the tests.
+	binary := filepath.Join(t.TempDir(), program)
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	megabyte := strings.Repeat("x", 1<<20)
+	// repeat writes first, then piece n times, then last.
+	repeat := func(first, piece string, n int, last string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, first)
+			for range n {
+				if _, err := io.WriteString(w, piece); err != nil {
+					return
+				}
+			}
+			_, _ = io.WriteString(w, last)
+		}
+	}
+	// bomb expands to 4 GiB of piece.
+	bomb := func(first, piece string) http.HandlerFunc {
+		const size = 16 << 20
+		member := zipped(strings.Repeat(piece, size/len(piece)))
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			repeat(zipped(first), member, 4<<30/size, "")(w, r)
+		}
+	}
+	tests := map[string]http.HandlerFunc{
+		"a text of 256 MB where the list should be": repeat(`"`, megabyte, 256, `"`),
+		"a text of 256 MB in a session":             repeat(`[{"uuid":"`, megabyte, 256, `"}]`),
+		"a name of 256 MB":                          repeat(`[{"`, megabyte, 256, `":1}]`),
+		"a lead of 256 MB":                          repeat(`[{"meta":{"user":{"`, megabyte, 256, `":1}}}]`),
+		"a number of 256 MB":                        repeat(`[{"uuid":1`, strings.ReplaceAll(megabyte, "x", "1"), 256, `}]`),
+		"a session of 200 MB":                       repeat(`[{"meta":{"x":[0`, strings.Repeat(",12345678", 1<<17), 200, `]}}]`),
+		"many members of 200 MB":                    repeat(`[{"x":0`, strings.Repeat(`,"abcdef":[0]`, 1<<16), 240, `}]`),
+		"two million arrays deep":                   repeat("[{\"x\":", strings.Repeat("[", 1<<20), 2, ""),
+		"two million objects deep":                  repeat("[", strings.Repeat(`{"x":`, 1<<20), 2, ""),
+		"white space for ever":                      repeat("[{}", strings.Repeat(" ", 1<<20), 1<<20, ""),
+		"sessions for ever":                         repeat("[{}", strings.Repeat(`,{"uuid":"a"}`, 1<<16), 1<<20, ""),
+		"4 MB of gzip, 4 GB of white space":         bomb("[{}", " "),
+		"4 MB of gzip, 4 GB of sessions":            bomb("[{}", ",{}"),
+		"4 MB of gzip, 4 GB of text":                bomb(`[{"x":"`, "x"),
+	}
+	var fault atomic.Pointer[http.HandlerFunc]
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, healthy) {
+			_, _ = io.WriteString(w, "["+session+"]")
+			return
+		}
+		(*fault.Load())(w, r)
+	}))
+	defer server.Close()
+
+	p := startCommand(t, exec.Command(binary, "--web.listen-address=127.0.0.1:0", "--log.level=debug",
+		"--chatwize.url="+server.URL, "--chatwize.chatbot="+healthy, "--chatwize.chatbot="+faulty, "--chatwize.timeout=2s"),
+		"CHATWIZE_TOKEN="+secretKey)
+	fine := body("[" + session + "]")
+	fault.Store(&fine)
+	for range 10 {
+		p.get(t, "/metrics")
+	}
+	idle := peakMemory(t, p.Process.Pid)
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			fault.Store(&test)
+			start := time.Now()
+			page := p.get(t, "/metrics")
+			contains(t, page, `chatwize_up{chatbot="`+healthy+`"} 1`, `chatwize_up{chatbot="`+faulty+`"} 0`)
+			if over := peakMemory(t, p.Process.Pid) - idle; over > 32<<20 {
+				t.Errorf("memory rose by %d MiB", over>>20)
+			}
+			t.Logf("%v, %d KiB over idle", time.Since(start).Round(time.Millisecond), (peakMemory(t, p.Process.Pid)-idle)>>10)
+			wantNoMarker(t, page)
+		})
+	}
+	wantNoMarker(t, p.logged(), p.get(t, "/"))
+}
