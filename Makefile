@@ -30,6 +30,10 @@ vulncheck: ## Look for known vulnerabilities in what the exporter calls.
 bench: ## Run the benchmarks.
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: pgo
+pgo: ## Make default.pgo, the profile that go build optimizes the decoder by.
+	go test -run '^$$' -bench Million/scrape -benchtime 20x -cpuprofile default.pgo -o /dev/null .
+
 .PHONY: fuzz
 fuzz: ## Fuzz each fuzz target for a minute.
 	go test -run '^$$' -fuzz FuzzSessions -fuzztime 1m ./client

@@ -115,6 +115,8 @@ func startCommand(t *testing.T, command *exec.Cmd, environment ...string) *proce
 		p.url = "http://" + found
 	case <-p.ended:
 		t.Fatalf("the exporter ended: %s", p.logged())
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the exporter does not say where it listens: %s", p.logged())
 	}
 	return p
 }

@@ -36,7 +36,7 @@ func TestSoak(t *testing.T) {
 		faults[n%len(faults)](w, r)
 	}))
 	defer server.Close()
-	p := startCommand(t, exec.Command(binary, "--web.listen-address=127.0.0.1:0", "--log.level=error",
+	p := startCommand(t, exec.Command(binary, "--web.listen-address=127.0.0.1:0",
 		"--chatwize.url="+server.URL, "--chatwize.chatbot="+healthy, "--chatwize.chatbot="+faulty), "CHATWIZE_TOKEN="+secretKey)
 
 	client := &http.Client{}

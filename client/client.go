@@ -64,6 +64,7 @@ func NewTransport(concurrency int) *http.Transport {
 	transport.MaxIdleConns = concurrency
 	transport.MaxIdleConnsPerHost = concurrency
 	transport.MaxResponseHeaderBytes = 64 << 10
+	transport.ReadBufferSize = bufferSize
 	transport.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, response *http.Response) error {
 		if response.StatusCode != http.StatusOK {
 			return proxyError(response.StatusCode)

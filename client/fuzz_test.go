@@ -37,23 +37,53 @@ func FuzzSessions(f *testing.F) {
 		"[{\"\xff\":\"\\ud800\",\"meta\":{\"user\":{\"\xff\":0}}}]",
 		`[{"uuid":"a","created_at":"2025-02-30T07:00:00Z","modified_at":"2024-02-29T23:59:60Z"}]`,
 	} {
-		f.Add([]byte(body))
+		f.Add([]byte(body), uint16(len(body)/2))
 	}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		c := client.New(client.Config{
-			URL:       &url.URL{Scheme: "http", Host: "api.example"},
-			Key:       func(context.Context) (string, error) { return key, nil },
-			Transport: roundTripper(body),
-		})
-		got, err := sessions(t.Context(), c)
-		want, valid := oracle(body)
-		if (err == nil) != valid {
-			t.Fatalf("%q: error %v, encoding/json says valid: %t", body, err, valid)
-		}
-		if valid && !slices.Equal(got, want) {
-			t.Errorf("%q:\n got %+v\nwant %+v", body, got, want)
+	f.Fuzz(func(t *testing.T, body []byte, cut uint16) {
+		compare(t, body)
+		if bytes.HasPrefix(body, []byte("[")) && int(cut) <= len(body) {
+			compare(t, pad(body, int(cut)))
 		}
 	})
+}
+
+// TestCut has the end of the decoder's buffer fall on each byte of a list.
+func TestCut(t *testing.T) {
+	body := []byte(`[{"uuid":"a\u00e9","created_at":"2025-07-16T07:00:00.000Z","modified_at":"2025-07-16 07:00:00\u005a",` +
+		`"n":[-12.5e+3,{},[]],"meta":{"user":{"\"":true},"auth_data": { } , "x":null}} , {} ,{"m\u0065ta":{"auth_data":{"é":1}},"uuid":""},{"a":1}]`)
+	for cut := range len(body) {
+		compare(t, pad(body, cut))
+		compare(t, pad(body, cut)[:bufferSize]) // cut off there
+	}
+}
+
+// bufferSize is that of the decoder.
+const bufferSize = 256 << 10
+
+// pad puts a session before the first of a list, so long that the decoder's buffer
+// ends at body[cut].
+func pad(body []byte, cut int) []byte {
+	const begin, end = `[{"x":"`, `"},`
+	padding := strings.Repeat("x", bufferSize-len(begin)-len(end)+len("[")-cut)
+	return append([]byte(begin+padding+end), body[len("["):]...)
+}
+
+// compare holds what the client makes of a body against the oracle.
+func compare(t *testing.T, body []byte) {
+	t.Helper()
+	c := client.New(client.Config{
+		URL:       &url.URL{Scheme: "http", Host: "api.example"},
+		Key:       func(context.Context) (string, error) { return key, nil },
+		Transport: roundTripper(body),
+	})
+	got, err := sessions(t.Context(), c)
+	want, valid := oracle(body)
+	if (err == nil) != valid {
+		t.Fatalf("%.1000q: error %v, encoding/json says valid: %t", body, err, valid)
+	}
+	if valid && !slices.Equal(got, want) {
+		t.Errorf("%.1000q:\n got %+v\nwant %+v", body, got, want)
+	}
 }
 
 // oracle reads a session list with encoding/json.

@@ -1,9 +1,6 @@
 package client
 
-import (
-	"strings"
-	"time"
-)
+import "time"
 
 // Session is what counting needs to know of a visitor's session, and nothing
 // else: personal data stays on the wire.
@@ -21,62 +18,85 @@ type Session struct {
 	Malformed bool
 }
 
-// parseTime reads a timestamp as the platform writes it: ISO 8601 with T or a
-// space, with or without a fraction of a second, with Z, an offset (+02:00,
-// +0200, +02) or no zone, which means UTC. It allocates nothing.
-func parseTime(text []byte) (time.Time, bool) {
-	const date = len("2006-01-02T")
-	if len(text) < date {
+// timeParser reads timestamps. It remembers the last date, as sessions of one day
+// stand side by side and reading a date is most of the work.
+type timeParser struct {
+	date     [len(dateLayout)]byte
+	midnight time.Time
+}
+
+const (
+	dateLayout  = "2006-01-02"
+	clockLayout = "15:04:05"
+)
+
+// parse reads a timestamp as the platform writes it: ISO 8601 with T or a space,
+// with or without a fraction of a second of up to nine digits, with Z, an offset
+// (+02:00, +0200, +02) or no zone, which means UTC. It allocates nothing.
+func (p *timeParser) parse(text []byte) (time.Time, bool) {
+	const clockAt = len(dateLayout + "T")
+	if len(text) < clockAt+len(clockLayout) {
 		return time.Time{}, false
 	}
-	clock, offset, ok := cutZone(text[date:])
-	if !ok || text[date-1] != 'T' && text[date-1] != ' ' {
+	separator := text[len(dateLayout)]
+	clock, zone, ok := parseClock(text[clockAt:])
+	offset, zoneOK := parseZone(zone)
+	if !ok || !zoneOK || separator != 'T' && separator != ' ' || !p.setDate(text[:len(dateLayout)]) {
 		return time.Time{}, false
 	}
-	// The same instant's spelling in RFC 3339, which the standard library reads
-	// without a copy of the text.
-	var buffer [len("2006-01-02T15:04:05.999999999Z")]byte
-	if date+len(clock)+1 > len(buffer) {
-		return time.Time{}, false
-	}
-	spelling := append(buffer[:0], text[:date-1]...)
-	spelling = append(spelling, 'T')
-	spelling = append(spelling, clock...)
-	spelling = append(spelling, 'Z')
-	var t time.Time
-	if err := t.UnmarshalText(spelling); err != nil {
-		return time.Time{}, false
-	}
-	if t = t.Add(-offset); !t.After(time.Time{}) {
+	t := p.midnight.Add(clock - offset)
+	if !t.After(time.Time{}) {
 		return time.Time{}, false // the year 1 is what some platforms write for none
 	}
 	return t, true
 }
 
-// cutZone splits a time of day from its zone's offset to UTC.
-func cutZone(text []byte) (clock []byte, offset time.Duration, ok bool) {
-	const shortest = len("15:04:05")
-	if len(text) < shortest {
-		return nil, 0, false
+// setDate makes p.midnight the beginning of a date.
+func (p *timeParser) setDate(date []byte) bool {
+	if string(date) == string(p.date[:]) {
+		return true
 	}
-	if text[2] != ':' || len(text) > shortest && strings.IndexByte(".Z+-", text[shortest]) < 0 {
-		return nil, 0, false // the standard library would take 7:00:00 and a comma
+	// In RFC 3339 the standard library reads it without a copy of the text.
+	var buffer [len(time.RFC3339)]byte
+	var midnight time.Time
+	if midnight.UnmarshalText(append(append(buffer[:0], date...), "T00:00:00Z"...)) != nil {
+		return false
 	}
-	zone := len(text)
-	for i := shortest; i < len(text); i++ {
-		if c := text[i]; c == 'Z' || c == '+' || c == '-' {
-			zone = i
-			break
+	copy(p.date[:], date)
+	p.midnight = midnight
+	return true
+}
+
+// parseClock reads a time of day with or without a fraction of a second, and
+// returns what follows it.
+func parseClock(text []byte) (clock time.Duration, rest []byte, ok bool) {
+	hours, minutes, seconds := number(text[0:2]), number(text[3:5]), number(text[6:8])
+	if text[2] != ':' || text[5] != ':' || uint(hours) > 23 || uint(minutes) > 59 || uint(seconds) > 59 {
+		return 0, nil, false
+	}
+	clock = time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute + time.Duration(seconds)*time.Second
+	rest = text[len(clockLayout):]
+	if len(rest) == 0 || rest[0] != '.' {
+		return clock, rest, true
+	}
+	unit := time.Second
+	for rest = rest[1:]; len(rest) > 0 && rest[0]-'0' <= 9; rest = rest[1:] {
+		unit /= 10
+		if unit == 0 {
+			return 0, nil, false
 		}
+		clock += time.Duration(rest[0]-'0') * unit
 	}
-	clock, text = text[:zone], text[zone:]
-	if len(text) == 0 || len(text) == 1 && text[0] == 'Z' {
-		return clock, 0, true
+	return clock, rest, unit < time.Second
+}
+
+// parseZone returns a zone's offset to UTC.
+func parseZone(text []byte) (offset time.Duration, ok bool) {
+	if len(text) == 0 || string(text) == "Z" {
+		return 0, true
 	}
 	var hours, minutes int
 	switch {
-	case text[0] == 'Z':
-		return nil, 0, false
 	case len(text) == len("+07:00") && text[3] == ':':
 		hours, minutes = number(text[1:3]), number(text[4:6])
 	case len(text) == len("+0700"):
@@ -84,16 +104,20 @@ func cutZone(text []byte) (clock []byte, offset time.Duration, ok bool) {
 	case len(text) == len("+07"):
 		hours = number(text[1:3])
 	default:
-		return nil, 0, false
+		return 0, false
 	}
-	if hours < 0 || hours > 23 || minutes < 0 || minutes > 59 {
-		return nil, 0, false
+	if uint(hours) > 23 || uint(minutes) > 59 {
+		return 0, false
 	}
 	offset = time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute
-	if text[0] == '-' {
-		offset = -offset
+	switch text[0] {
+	case '+':
+		return offset, true
+	case '-':
+		return -offset, true
+	default:
+		return 0, false
 	}
-	return clock, offset, true
 }
 
 // number returns the value of two digits, or -1.
