@@ -55,6 +55,8 @@ type options struct {
 	telemetryPath          string
 	concurrency            int
 	timeout, timeoutOffset time.Duration
+	cacheTTL               time.Duration
+	window, fullInterval   time.Duration
 }
 
 func main() {
@@ -86,6 +88,16 @@ func main() {
 		concurrency = settings.Int(app.Flag("chatwize.concurrency",
 			"Most requests to the API at a time, over all scrapes.").
 			Envar("CHATWIZE_CONCURRENCY").Default("4"), 1)
+
+		cacheTTL = settings.Duration(app.Flag("chatwize.cache-ttl",
+			"How long a chatbot's numbers may be served again; 0: every scrape fetches.").
+			Envar("CHATWIZE_CACHE_TTL").Default("0s"), 0)
+		window = settings.Duration(app.Flag("chatwize.window",
+			"Incremental mode: fetch only sessions younger than this between full fetches; 0: off.").
+			Envar("CHATWIZE_WINDOW").Default("0s"), 0)
+		fullInterval = settings.Duration(app.Flag("chatwize.full-interval",
+			"In incremental mode, how often the whole list is fetched again.").
+			Envar("CHATWIZE_FULL_INTERVAL").Default("1h"), 0)
 
 		telemetryPath = settings.Text(app.Flag("web.telemetry-path",
 			"Path under which the metrics are served.").
@@ -132,6 +144,9 @@ func main() {
 		concurrency:   *concurrency,
 		timeout:       *timeout,
 		timeoutOffset: *timeoutOffset,
+		cacheTTL:      *cacheTTL,
+		window:        *window,
+		fullInterval:  *fullInterval,
 	}, logger)
 	app.FatalIfError(err, "")
 
@@ -181,10 +196,13 @@ func newHandler(shown account, options options, logger log.Logger) (http.Handler
 			UserAgent: version.ComponentUserAgent(program),
 			Transport: apimetrics.Instrument(client.NewTransport(options.concurrency), registry),
 		}),
-		Concurrency: options.concurrency,
-		Timeout:     options.timeout,
-		Registerer:  registry,
-		Logger:      logger,
+		Concurrency:  options.concurrency,
+		Timeout:      options.timeout,
+		CacheTTL:     options.cacheTTL,
+		Window:       options.window,
+		FullInterval: options.fullInterval,
+		Registerer:   registry,
+		Logger:       logger,
 	})
 	return web.NewHandler(web.Config{
 		TelemetryPath: options.telemetryPath,
@@ -231,7 +249,9 @@ func serve(ctx context.Context, stop func(), handler http.Handler, listen *toolk
 		ReadTimeout:       10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          stdlog.New(lineWriter{level.Warn(logger)}, "", 0),
+
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     stdlog.New(lineWriter{level.Warn(logger)}, "", 0),
 	}
 	stopped := make(chan error, 1)
 	go func() {

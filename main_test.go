@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -125,6 +126,21 @@ func (p *process) logged() string {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	return p.log.String()
+}
+
+// waitForLog waits until the log, from a position on, has all of wants.
+func (p *process) waitForLog(t *testing.T, from int, wants ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		logged := p.logged()[from:]
+		if time.Now().After(deadline) {
+			contains(t, logged, wants...)
+			return
+		}
+		if !slices.ContainsFunc(wants, func(want string) bool { return !strings.Contains(logged, want) }) {
+			return
+		}
+	}
 }
 
 // get returns the body of a page.
@@ -261,6 +277,46 @@ func TestShutdownLetsAScrapeFinish(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A key can be rotated, and its file be gone for a while, without a restart.
+func TestKeyFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	write := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("outdated")
+	p := start(t, []string{"CHATWIZE_TOKEN_FILE=" + file}, "--chatwize.chatbot="+shop, "--chatwize.url="+newAccount(t, nil))
+	want := func(up int, logged ...string) {
+		t.Helper()
+		before := len(p.logged())
+		contains(t, p.get(t, "/metrics"), fmt.Sprintf(`chatwize_up{chatbot="%s"} %d`, shop, up))
+		p.waitForLog(t, before, logged...)
+	}
+	want(0, "reason=unauthorized", "401")
+	write(key)
+	want(1)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	want(0, "reason=unauthorized", "--chatwize.token-file", "no such file")
+	write("")
+	want(0, "reason=unauthorized", "--chatwize.token-file", "no API key")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want(0, "reason=unauthorized", "not a small regular file")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	write(key)
+	want(1)
 }
 
 // Other programs' text does not get into the log by way of libraries: net/http
@@ -439,7 +495,7 @@ func TestProxy(t *testing.T) {
 	contains(t, p.get(t, "/metrics"), `chatwize_up{chatbot="`+shop+`"} 1`)
 	proxy.Close()
 	contains(t, p.get(t, "/metrics"), `chatwize_up{chatbot="`+shop+`"} 0`, `chatwize_api_errors_total{reason="network"} 1`)
-	contains(t, p.logged(), "proxyconnect", "connection refused", "The API key is sent unencrypted")
+	p.waitForLog(t, 0, "proxyconnect", "connection refused", "The API key is sent unencrypted")
 	if strings.Count(p.logged(), "level=warn") != 2 {
 		t.Errorf("logged %s", p.logged())
 	}

@@ -55,7 +55,7 @@ func BenchmarkDecode(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			sessions := 0
-			for _, err := range c.Sessions(b.Context(), chatbot, time.Time{}) {
+			for _, err := range c.Sessions(b.Context(), chatbot, time.Time{}, nil) {
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -19,8 +19,11 @@ import (
 // maxRedirects is how many redirects within the API's own origin are followed.
 const maxRedirects = 10
 
-// maxDiscarded is how many bytes of a failed response's body are read.
-const maxDiscarded = 4 << 10
+// How much of a failed response's body is read, and how long at the most.
+const (
+	maxDiscarded   = 4 << 10
+	discardTimeout = 50 * time.Millisecond
+)
 
 // timestampLayout is how the API wants the timestamps of a query: ISO 8601 in
 // UTC with milliseconds.
@@ -47,6 +50,9 @@ type Client struct {
 
 // New returns a Client for the account that config describes.
 func New(config Config) *Client {
+	base := *config.URL
+	base.Host = strings.ToLower(base.Host)
+	config.URL = &base
 	return &Client{
 		config: config,
 		http: &http.Client{
@@ -65,6 +71,7 @@ func NewTransport(concurrency int) *http.Transport {
 	transport.MaxIdleConnsPerHost = concurrency
 	transport.MaxResponseHeaderBytes = 64 << 10
 	transport.ReadBufferSize = bufferSize
+	transport.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: bufferSize, MaxReceiveBufferPerConnection: 4 * bufferSize}
 	transport.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, response *http.Response) error {
 		if response.StatusCode != http.StatusOK {
 			return proxyError(response.StatusCode)
@@ -103,18 +110,25 @@ func port(u *url.URL) string {
 // the response arrives. With a since other than zero only sessions created then
 // or later are asked for, to the millisecond; a server may ignore that.
 //
+// Where known is not nil and the list is still the one that known came with,
+// [ErrNotModified] is yielded instead; when another has been read to its end,
+// known becomes that one's.
+//
 // A failure is yielded once, as an [*Error], and ends the sequence. Sessions that
 // came before it are to be discarded: without the end of the list they are not
 // the list. The request is over when the sequence ends or is left.
 //
 // Source: "Fetch all Sessions" of the Chatwize API, for since that of GPT-trainer.
-func (c *Client) Sessions(ctx context.Context, chatbot string, since time.Time) iter.Seq2[Session, error] {
+func (c *Client) Sessions(ctx context.Context, chatbot string, since time.Time, known *Validator) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
 		query := url.Values{}
 		if !since.IsZero() {
 			query.Set("start_timestamp", since.UTC().Format(timestampLayout))
 		}
-		body, err := c.get(ctx, EndpointSessions, query, "api/v1/chatbot", chatbot, "sessions")
+		if known == nil {
+			known = &Validator{}
+		}
+		body, err := c.get(ctx, EndpointSessions, query, *known, "api/v1/chatbot", chatbot, "sessions")
 		if err != nil {
 			yield(Session{}, err)
 			return
@@ -128,11 +142,12 @@ func (c *Client) Sessions(ctx context.Context, chatbot string, since time.Time) 
 				return
 			}
 		}
+		*known = body.validator
 	}
 }
 
 // get sends a request and returns the body of its 200 answer.
-func (c *Client) get(ctx context.Context, endpoint string, query url.Values, path ...string) (*body, error) {
+func (c *Client) get(ctx context.Context, endpoint string, query url.Values, known Validator, path ...string) (*body, error) {
 	key, err := c.config.Key(ctx)
 	if err != nil {
 		return nil, &Error{Reason: Unauthorized, Err: fmt.Errorf("reading the API key: %w", err)}
@@ -149,18 +164,20 @@ func (c *Client) get(ctx context.Context, endpoint string, query url.Values, pat
 	// the wire to whoever measures it.
 	request.Header.Set("Accept-Encoding", "gzip")
 	request.Header.Set("User-Agent", c.config.UserAgent)
+	known.condition(request.Header)
 
 	response, err := c.http.Do(request)
 	if err != nil {
 		return nil, transportError(ctx, err)
 	}
-	if response.StatusCode != http.StatusOK {
-		// A short body is read so that the connection can be used again.
-		if response.ContentLength <= maxDiscarded {
-			_, _ = io.CopyN(io.Discard, response.Body, response.ContentLength)
-		}
+	if response.StatusCode == http.StatusNotModified && known != (Validator{}) {
 		response.Body.Close()
-		return nil, statusError(response)
+		return nil, ErrNotModified
+	}
+	if response.StatusCode != http.StatusOK {
+		err := statusError(response)
+		discard(response)
+		return nil, err
 	}
 	body, err := newBody(response)
 	if err != nil {
@@ -170,15 +187,27 @@ func (c *Client) get(ctx context.Context, endpoint string, query url.Values, pat
 	return body, nil
 }
 
+// discard closes a response. A short body that is there is read, so that the
+// connection can be used again.
+func discard(response *http.Response) {
+	if response.ContentLength <= maxDiscarded {
+		late := time.AfterFunc(discardTimeout, func() { response.Body.Close() })
+		defer late.Stop()
+		_, _ = io.CopyN(io.Discard, response.Body, response.ContentLength)
+	}
+	response.Body.Close()
+}
+
 // body is a response's body without its content encoding. It remembers which of
 // the two failed, the wire or what came over it.
 type body struct {
-	wire    wireReader
-	content io.Reader
+	wire      wireReader
+	content   io.Reader
+	validator Validator
 }
 
 func newBody(response *http.Response) (*body, error) {
-	b := &body{wire: wireReader{ReadCloser: response.Body}}
+	b := &body{wire: wireReader{ReadCloser: response.Body}, validator: newValidator(response.Header)}
 	switch strings.ToLower(response.Header.Get("Content-Encoding")) {
 	case "", "identity":
 		b.content = &b.wire

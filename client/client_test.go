@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func serveBody(t testing.TB, body string) string {
 // sessions returns what the client yields.
 func sessions(ctx context.Context, c *client.Client) ([]client.Session, error) {
 	var list []client.Session
-	for session, err := range c.Sessions(ctx, chatbot, time.Time{}) {
+	for session, err := range c.Sessions(ctx, chatbot, time.Time{}, nil) {
 		if err != nil {
 			return list, err
 		}
@@ -87,7 +88,7 @@ func TestRequest(t *testing.T) {
 		_, _ = io.WriteString(w, "[]")
 	})
 	since := time.Date(2025, 7, 16, 9, 0, 0, 123456789, time.FixedZone("", 2*60*60))
-	for _, err := range newClient(t, base+"/brand/").Sessions(t.Context(), chatbot, since) {
+	for _, err := range newClient(t, base+"/brand/").Sessions(t.Context(), chatbot, since, nil) {
 		t.Fatal(err)
 	}
 	want := "GET /brand/api/v1/chatbot/" + chatbot + "/sessions?start_timestamp=2025-07-16T07%3A00%3A00.123Z"
@@ -514,7 +515,7 @@ func TestNetwork(t *testing.T) {
 		{"closed at once", "", client.Network},
 		{"not HTTP", "SSH-2.0-secret\r\n", client.Network},
 		{"a header that is none", "HTTP/1.1 200 OK\r\nsecret\r\n\r\n", client.Network},
-		{"a redirect to no URL", "HTTP/1.1 302 Found\r\nLocation: http://%secret\r\nContent-Length: 0\r\n\r\n", client.Network},
+		{"a redirect to no URL", "HTTP/1.1 302 Found\r\nLocation: http://%secret\r\nContent-Length: 0\r\n\r\n", client.UnexpectedStatus},
 		{"cut off before Content-Length", head + "Content-Length: 100\r\n\r\n[{},", client.Network},
 		{"cut off between chunks", head + "Transfer-Encoding: chunked\r\n\r\n4\r\n[{},\r\n", client.Network},
 		{"whole list, cut off before Content-Length", head + "Content-Length: 100\r\n\r\n[{}]", client.Network},
@@ -555,7 +556,7 @@ func TestNetwork(t *testing.T) {
 		}
 		_ = listener.Close()
 		_, err = sessions(t.Context(), newClient(t, "http://"+listener.Addr().String()))
-		if failure(t, err).Reason != client.Network || !strings.Contains(err.Error(), "connection refused") {
+		if failure := failure(t, err); failure.Reason != client.Network || failure.Transient || !strings.Contains(err.Error(), "connection refused") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -565,7 +566,7 @@ func TestNetwork(t *testing.T) {
 		server.StartTLS()
 		defer server.Close()
 		_, err := sessions(t.Context(), newClient(t, server.URL))
-		if failure(t, err).Reason != client.Network || !strings.Contains(err.Error(), "certificate") {
+		if failure := failure(t, err); failure.Reason != client.Network || failure.Transient || !strings.Contains(err.Error(), "certificate") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -619,7 +620,7 @@ func TestStreaming(t *testing.T) {
 		account.ServeHTTP(w, r)
 	})
 	n := 0
-	for _, err := range newClient(t, base).Sessions(t.Context(), chatbot, time.Time{}) {
+	for _, err := range newClient(t, base).Sessions(t.Context(), chatbot, time.Time{}, nil) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -628,4 +629,113 @@ func TestStreaming(t *testing.T) {
 		}
 	}
 	<-ended
+}
+
+// An error's status is told at once, though its body does not come.
+func TestStalledErrorBody(t *testing.T) {
+	base := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "10")
+		w.WriteHeader(http.StatusUnauthorized)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	_, err := sessions(ctx, newClient(t, base))
+	if failure(t, err).Reason != client.Unauthorized || ctx.Err() != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What HTTP/2 calls a reset is as transient as that of HTTP/1.
+func TestHTTP2Reset(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			t.Errorf("got %s", r.Proto)
+		}
+		if r.URL.Query().Has("start_timestamp") {
+			_, _ = io.WriteString(w, "[{},")
+			_ = http.NewResponseController(w).Flush()
+		}
+		panic(http.ErrAbortHandler)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	base, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := client.New(client.Config{
+		URL:       base,
+		Key:       func(context.Context) (string, error) { return key, nil },
+		Transport: server.Client().Transport,
+	})
+	for name, since := range map[string]time.Time{"before the headers": {}, "in the body": time.Now()} {
+		for _, err := range c.Sessions(t.Context(), chatbot, since, nil) {
+			if failure := (*client.Error)(nil); errors.As(err, &failure) && (failure.Reason != client.Network || !failure.Transient) {
+				t.Errorf("%s: got %+v, want a transient failure of the network", name, failure)
+			}
+		}
+	}
+}
+
+// A list that has not changed is not read again.
+func TestValidator(t *testing.T) {
+	const etag, modified = `W/"a"`, "Wed, 16 Jul 2025 07:00:00 GMT"
+	tests := map[string]http.Header{
+		"ETag":          {"Etag": {etag}},
+		"Last-Modified": {"Last-Modified": {modified}},
+		"both":          {"Etag": {etag}, "Last-Modified": {modified}},
+		"neither":       {},
+	}
+	for name, header := range tests {
+		t.Run(name, func(t *testing.T) {
+			body := "[{}]"
+			var conditions []string
+			base := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				condition := r.Header.Get("If-None-Match") + r.Header.Get("If-Modified-Since")
+				conditions = append(conditions, condition)
+				for name, values := range header {
+					w.Header()[name] = values
+				}
+				if condition != "" && body != "[{},{}]" {
+					w.WriteHeader(http.StatusNotModified)
+					return
+				}
+				_, _ = io.WriteString(w, body)
+			})
+			c := newClient(t, base)
+			var known client.Validator
+			fetch := func() (n int, err error) {
+				for _, err := range c.Sessions(t.Context(), chatbot, time.Time{}, &known) {
+					if err != nil {
+						return n, err
+					}
+					n++
+				}
+				return n, nil
+			}
+			body = "[{},"
+			if _, err := fetch(); err == nil || known != (client.Validator{}) {
+				t.Errorf("a list that breaks off: got %v and %v", err, known)
+			}
+			body = "[{}]"
+			if n, err := fetch(); n != 1 || err != nil {
+				t.Errorf("got %d, %v", n, err)
+			}
+			n, err := fetch()
+			if conditional := len(header) > 0; conditional != errors.Is(err, client.ErrNotModified) || !conditional && n != 1 {
+				t.Errorf("not modified: got %d, %v", n, err)
+			}
+			body = "[{},{}]"
+			if n, err := fetch(); n != 2 || err != nil {
+				t.Errorf("modified: got %d, %v", n, err)
+			}
+			want := header.Get("Etag") + header.Get("Last-Modified")
+			if !slices.Equal(conditions, []string{"", "", want, want}) {
+				t.Errorf("asked with the conditions %q", conditions)
+			}
+		})
+	}
 }

@@ -3,11 +3,13 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -123,8 +125,9 @@ func retryAt(header http.Header, now time.Time) (at time.Time, said bool) {
 }
 
 var (
-	errNotHTTP = errors.New("the answer is not HTTP, or the connection broke off")
-	errBroken  = errors.New("the connection broke off")
+	errNotHTTP  = errors.New("the answer is not HTTP")
+	errBroken   = errors.New("the connection broke off")
+	errRedirect = errors.New("the API redirects to what is not a URL")
 )
 
 // proxyError is the status with which a proxy refused to connect to the API.
@@ -161,10 +164,41 @@ func transportError(ctx context.Context, err error) *Error {
 	case errors.As(err, &proxy):
 		return &Error{Reason: Network, Err: fmt.Errorf("connecting to the API: %w", proxy)}
 	case errors.As(err, &certificate):
-		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", certificate)}
+		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", certificateError(certificate))}
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", http.ErrSchemeMismatch)}
+	}
+	// What is left has no type. Its text tells what it is but must not be shown.
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	switch text := err.Error(); {
+	case strings.HasPrefix(text, "failed to parse Location header"):
+		return &Error{Reason: UnexpectedStatus, Err: errRedirect}
+	case strings.HasPrefix(text, "stream error: "), strings.HasPrefix(text, "http2: "):
+		return &Error{Reason: Network, Transient: true, Err: fmt.Errorf("talking to the API: %w", errBroken)}
 	default:
 		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", errNotHTTP)}
+	}
+}
+
+// certificateError says what is wrong with a certificate without the names that
+// are written in it.
+func certificateError(err error) error {
+	var (
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(err, &authority):
+		return errors.New("no authority known here has signed its certificate")
+	case errors.As(err, &host):
+		return errors.New("its certificate is for another host")
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return errors.New("its certificate has expired or is not valid yet")
+	default:
+		return errors.New("its certificate is not valid")
 	}
 }

@@ -53,7 +53,9 @@ func TestCut(t *testing.T) {
 		`"n":[-12.5e+3,{},[]],"meta":{"user":{"\"":true},"auth_data": { } , "x":null}} , {} ,{"m\u0065ta":{"auth_data":{"é":1}},"uuid":""},{"a":1}]`)
 	for cut := range len(body) {
 		compare(t, pad(body, cut))
-		compare(t, pad(body, cut)[:bufferSize]) // cut off there
+		if cut%8 == 0 {
+			compare(t, pad(body, cut)[:bufferSize]) // cut off there
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ type answer struct {
 // api answers for chatbots by their UUID.
 type api map[string]answer
 
-func (a api) Sessions(ctx context.Context, chatbot string, _ time.Time) iter.Seq2[client.Session, error] {
+func (a api) Sessions(ctx context.Context, chatbot string, _ time.Time, _ *client.Validator) iter.Seq2[client.Session, error] {
 	return func(yield func(client.Session, error) bool) {
 		answer := a[chatbot]
 		select {
@@ -223,11 +223,11 @@ func (c *counting) add(n int) {
 	c.most = max(c.most, c.now)
 }
 
-func (c *counting) Sessions(ctx context.Context, chatbot string, since time.Time) iter.Seq2[client.Session, error] {
+func (c *counting) Sessions(ctx context.Context, chatbot string, since time.Time, known *client.Validator) iter.Seq2[client.Session, error] {
 	return func(yield func(client.Session, error) bool) {
 		c.add(1)
 		defer c.add(-1)
-		c.api.Sessions(ctx, chatbot, since)(yield)
+		c.api.Sessions(ctx, chatbot, since, known)(yield)
 	}
 }
 

@@ -22,6 +22,7 @@ type flight struct {
 
 	// Guarded by Source.mutex.
 	waiting  int       // how many want it
+	reported bool      // its failure has been counted and logged
 	deadline time.Time // when none of them wants it any more; zero if one always will
 }
 
@@ -35,6 +36,15 @@ func (s *Source) FetchAll(ctx context.Context, chatbots []Chatbot, done func(Cha
 	turn := make(chan struct{})
 	close(turn)
 	for _, chatbot := range s.fastestFirst(chatbots) {
+		if fetch, ok := s.cached(chatbot); ok {
+			done(chatbot, fetch)
+			continue
+		}
+		if err := s.pause.check(); err != nil {
+			s.report(chatbot, err)
+			done(chatbot, Fetch{Finished: time.Now(), Err: err})
+			continue
+		}
 		flight := s.join(ctx, chatbot, turn)
 		turn = flight.served
 		waits.Go(func() { done(chatbot, s.wait(ctx, flight)) })
@@ -46,8 +56,19 @@ func (s *Source) fastestFirst(chatbots []Chatbot) []Chatbot {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	return slices.SortedStableFunc(slices.Values(chatbots), func(a, b Chatbot) int {
-		return cmp.Compare(s.took[a.UUID], s.took[b.UUID])
+		return cmp.Compare(s.history[a.UUID].took, s.history[b.UUID].took)
 	})
+}
+
+// cached returns a chatbot's last fetch if it may be had again.
+func (s *Source) cached(chatbot Chatbot) (Fetch, bool) {
+	if s.CacheTTL <= 0 {
+		return Fetch{}, false
+	}
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	last := s.history[chatbot.UUID].last
+	return last, time.Since(last.Finished) < s.CacheTTL
 }
 
 // join returns the flight that is under way for a chatbot, or else starts one,
@@ -80,28 +101,41 @@ func (s *Source) wait(ctx context.Context, f *flight) Fetch {
 		return f.fetch
 	case <-ctx.Done():
 	}
-	if s.leave(f) {
+	if s.leave(f, context.Cause(ctx)) {
 		f.cancel(context.Cause(ctx))
 		<-f.done
 		return f.fetch
 	}
 	now := time.Now()
-	return Fetch{Finished: now, Took: now.Sub(start), Err: &client.Error{
+	err := &client.Error{
 		Reason: client.Timeout, Err: fmt.Errorf("waiting for a fetch that others wait for too: %w", context.Cause(ctx)),
-	}}
+	}
+	s.fail(f, err, context.Cause(ctx))
+	return Fetch{Finished: now, Took: now.Sub(start), Err: err}
 }
 
-// leave tells whether nobody is left to wait for a flight; then nobody can join it
-// any more either.
-func (s *Source) leave(f *flight) bool {
+// leave tells whether nobody is left to wait for a flight. Nobody can join one that
+// everybody has left or that somebody had no time left for: it may hang.
+func (s *Source) leave(f *flight, cause error) bool {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	f.waiting--
-	if f.waiting > 0 {
-		return false
+	if f.waiting == 0 || errors.Is(cause, context.DeadlineExceeded) {
+		s.remove(f)
 	}
-	s.remove(f)
-	return true
+	return f.waiting == 0
+}
+
+// fail counts and logs the failure of a flight, once, unless nobody wants to know
+// of it because all have gone away.
+func (s *Source) fail(f *flight, err, cause error) {
+	s.mutex.Lock()
+	known := f.reported || errors.Is(cause, context.Canceled)
+	f.reported = f.reported || !known
+	s.mutex.Unlock()
+	if !known {
+		s.report(f.chatbot, err)
+	}
 }
 
 // remove needs s.mutex.
@@ -115,9 +149,8 @@ func (s *Source) remove(f *flight) {
 func (s *Source) fly(ctx context.Context, f *flight, turn <-chan struct{}) {
 	defer f.cancel(nil)
 	f.fetch = s.fetch(ctx, f, turn)
-	// Nobody wants to know of a failure that is but the end of a scrape.
-	if f.fetch.Err != nil && !errors.Is(context.Cause(ctx), context.Canceled) {
-		s.report(f.chatbot, f.fetch.Err)
+	if f.fetch.Err != nil {
+		s.fail(f, f.fetch.Err, context.Cause(ctx))
 	}
 	s.mutex.Lock()
 	s.remove(f)
@@ -138,11 +171,26 @@ func (s *Source) fetch(ctx context.Context, f *flight, turn <-chan struct{}) Fet
 
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	start = time.Now()
-	fetch := end(s.try(ctx, f.chatbot))
 	s.mutex.Lock()
-	s.took[f.chatbot.UUID] = fetch.Took
+	h := s.history[f.chatbot.UUID]
 	s.mutex.Unlock()
+	start = time.Now()
+	fetch := end(s.try(ctx, f.chatbot, &h))
+	if !errors.Is(fetch.Err, errPaused) {
+		h.took = fetch.Took
+	}
+	if fetch.Err == nil {
+		h.last = fetch
+	}
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.flights[f.chatbot.UUID] != f {
+		// All have left, and a later flight may know better.
+		took := h.took
+		h = s.history[f.chatbot.UUID]
+		h.took = took
+	}
+	s.history[f.chatbot.UUID] = h
 	return fetch
 }
 

@@ -48,7 +48,7 @@ func TestLeave(t *testing.T) {
 	newSource := func() (*collector.Source, *tries, *prometheus.Registry, *bytes.Buffer) {
 		tries := &tries{answers: []answer{{takes: 10 * time.Second}}}
 		registry, logged := prometheus.NewRegistry(), &bytes.Buffer{}
-		return newSource(tries, 1, registry, log.NewLogfmtLogger(logged)), tries, registry, logged
+		return newSource(tries, 2, registry, log.NewLogfmtLogger(logged)), tries, registry, logged
 	}
 	// scrape fetches with a context that ends after a time.
 	scrape := func(source *collector.Source, after time.Duration, end func(context.Context, time.Duration) (context.Context, context.CancelFunc)) chan collector.Fetch {
@@ -82,7 +82,29 @@ func TestLeave(t *testing.T) {
 			third := scrape(source, 20*time.Second, context.WithTimeout)
 			wantTimeout(t, <-first, 3*time.Second)
 			wantTimeout(t, <-second, 5*time.Second)
-			if got := <-third; got.Err != nil || got.Took != 10*time.Second || len(tries.at) != 1 {
+			// One has timed out, so that may hang, and who comes now tries anew.
+			fourth := scrape(source, 20*time.Second, context.WithTimeout)
+			if len(tries.at) != 2 {
+				t.Errorf("sent %d requests, want 2", len(tries.at))
+			}
+			for scrape, finished := range map[chan collector.Fetch]time.Duration{third: 10 * time.Second, fourth: 15 * time.Second} {
+				if got := <-scrape; got.Err != nil || got.Took != 10*time.Second || !got.Finished.Equal(midnight.Add(finished)) {
+					t.Errorf("got %+v, want it at %v", got, finished)
+				}
+			}
+			if counted := failures(t, registry); len(counted) != 1 || counted["timeout"] != 1 || strings.Count(logged.String(), "\n") != 1 {
+				t.Errorf("counted %v, logged %s", counted, logged)
+			}
+		})
+	})
+	t.Run("one disconnects", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			source, tries, registry, logged := newSource()
+			first := scrape(source, 3*time.Second, disconnect)
+			second := scrape(source, 20*time.Second, context.WithTimeout)
+			wantTimeout(t, <-first, 3*time.Second)
+			third := scrape(source, 20*time.Second, context.WithTimeout)
+			if got := <-second; got.Err != nil || (<-third).Err != nil || len(tries.at) != 1 {
 				t.Errorf("got %+v and %d requests", got, len(tries.at))
 			}
 			if counted := failures(t, registry); len(counted) != 0 || logged.Len() != 0 {

@@ -19,13 +19,14 @@ type pause struct {
 	end   time.Time
 }
 
-// until makes the pause last until end at least.
-func (p *pause) until(end time.Time) {
+// until makes the pause last until end at least, and returns its end.
+func (p *pause) until(end time.Time) time.Time {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	if end.After(p.end) {
 		p.end = end
 	}
+	return p.end
 }
 
 // check returns an error while the pause lasts.

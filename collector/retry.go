@@ -20,16 +20,18 @@ const (
 // try fetches and adds up the sessions of a chatbot, and does so again after a
 // transient failure as long as ctx leaves time for it. The error is that of the
 // last try.
-func (s *Source) try(ctx context.Context, chatbot Chatbot) (Summary, error) {
+func (s *Source) try(ctx context.Context, chatbot Chatbot, h *history) (Summary, error) {
 	var last error
 	deadline, _ := ctx.Deadline()
 	summary, err := backoff.Retry(ctx, func() (Summary, error) {
 		if err := s.pause.check(); err != nil {
-			last = err
-			return Summary{}, backoff.Permanent(err)
+			if last == nil {
+				last = err
+			}
+			return Summary{}, backoff.Permanent(last)
 		}
 		var summary Summary
-		summary, last = Summarize(s.API.Sessions(ctx, chatbot.UUID, time.Time{}))
+		summary, last = s.sum(ctx, chatbot, h)
 		var failure *client.Error
 		if errors.As(last, &failure) && !failure.Transient {
 			s.pause.until(failure.RetryAt)

@@ -26,9 +26,9 @@ type tries struct {
 	at      []time.Time
 }
 
-func (a *tries) Sessions(ctx context.Context, chatbot string, since time.Time) iter.Seq2[client.Session, error] {
+func (a *tries) Sessions(ctx context.Context, chatbot string, since time.Time, known *client.Validator) iter.Seq2[client.Session, error] {
 	a.at = append(a.at, time.Now())
-	return api{chatbot: a.answers[min(len(a.at), len(a.answers))-1]}.Sessions(ctx, chatbot, since)
+	return api{chatbot: a.answers[min(len(a.at), len(a.answers))-1]}.Sessions(ctx, chatbot, since, known)
 }
 
 func TestRetry(t *testing.T) {
@@ -55,6 +55,12 @@ func TestRetry(t *testing.T) {
 		"no time left for another try": {[]answer{slow, good}, 1, client.Network},
 		"no time left in another try":  {[]answer{{takes: 58 * time.Second, err: badGateway.err}, slow, good}, 2, client.Timeout},
 	}
+	waits := map[time.Duration]bool{} // before the second try
+	defer func() {
+		if len(waits) < 2 {
+			t.Errorf("all waited %v before the second try", waits)
+		}
+	}()
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -65,6 +71,9 @@ func TestRetry(t *testing.T) {
 				got := fetch(t.Context(), source, "a")
 				if len(tries.at) != test.tries {
 					t.Errorf("tried %d times, want %d", len(tries.at), test.tries)
+				}
+				if len(tries.at) == 3 {
+					waits[tries.at[1].Sub(tries.at[0])] = true
 				}
 				for i := 1; i < len(tries.at); i++ {
 					took := test.answers[i-1].takes

@@ -26,7 +26,7 @@ type Chatbot struct {
 
 // API reads the sessions of a chatbot, as [client.Client] does.
 type API interface {
-	Sessions(ctx context.Context, chatbot string, since time.Time) iter.Seq2[client.Session, error]
+	Sessions(ctx context.Context, chatbot string, since time.Time, known *client.Validator) iter.Seq2[client.Session, error]
 }
 
 // SourceConfig says how a Source fetches.
@@ -36,6 +36,12 @@ type SourceConfig struct {
 	Concurrency int
 	// Timeout is the longest that a fetch may take, with all its tries.
 	Timeout time.Duration
+	// CacheTTL is how long a chatbot's numbers may be had again without a fetch.
+	CacheTTL time.Duration
+	// Window makes fetches incremental if it is above 0: between full fetches only
+	// sessions younger than that are asked for. FullInterval is the time from one
+	// full fetch to the next.
+	Window, FullInterval time.Duration
 	// Registerer registers the counter of failed fetches.
 	Registerer prometheus.Registerer
 	Logger     log.Logger
@@ -52,8 +58,8 @@ type Source struct {
 	pause    pause
 
 	mutex   sync.Mutex
-	flights map[string]*flight       // under way, by chatbot
-	took    map[string]time.Duration // the last fetch of each chatbot
+	flights map[string]*flight // under way, by chatbot
+	history map[string]history // of each chatbot
 }
 
 // NewSource returns a Source.
@@ -66,7 +72,7 @@ func NewSource(config SourceConfig) *Source {
 			Help: "Fetches from the Chatwize API that failed, by reason.",
 		}, []string{"reason"}),
 		flights: map[string]*flight{},
-		took:    map[string]time.Duration{},
+		history: map[string]history{},
 	}
 	for _, reason := range client.Reasons() {
 		s.errors.WithLabelValues(string(reason))
@@ -101,7 +107,8 @@ func (s *Source) report(chatbot Chatbot, err error) {
 	}
 	line = append(line, "reason", failure.Reason, "err", err, "todo", remedy(failure))
 	if !failure.RetryAt.IsZero() {
-		line = append(line, "no_requests_until", failure.RetryAt.UTC().Format(time.RFC3339))
+		// Another answer may have asked for a longer pause.
+		line = append(line, "no_requests_until", s.pause.until(failure.RetryAt).UTC().Format(time.RFC3339))
 	}
 	level.Warn(s.Logger).Log(line...)
 }

@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"iter"
 	"time"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
@@ -16,19 +15,22 @@ type Summary struct {
 	LastCreated, LastModified time.Time
 }
 
-// Summarize adds sessions up. An error in their sequence is returned and leaves
-// no Summary.
-func Summarize(sessions iter.Seq2[client.Session, error]) (Summary, error) {
-	var s Summary
-	for session, err := range sessions {
-		if err != nil {
-			return Summary{}, err
-		}
-		s.add(session)
+// plus returns the Summary of the sessions of both.
+func (s Summary) plus(other Summary) Summary {
+	s.Sessions += other.Sessions
+	s.WithLead += other.WithLead
+	s.WithVerifiedIdentity += other.WithVerifiedIdentity
+	s.Malformed += other.Malformed
+	if other.LastCreated.After(s.LastCreated) {
+		s.LastCreated = other.LastCreated
 	}
-	return s, nil
+	if other.LastModified.After(s.LastModified) {
+		s.LastModified = other.LastModified
+	}
+	return s
 }
 
+// add adds a session.
 func (s *Summary) add(session client.Session) {
 	s.Sessions++
 	if session.HasLead {

@@ -46,7 +46,7 @@ func TestInstrument(t *testing.T) {
 			Header:     http.Header{"Content-Encoding": {encoding}},
 			Body:       io.NopCloser(strings.NewReader(body)),
 		}
-		for range api.Sessions(t.Context(), "7f5e5376dbf045cd8c72c60f428653d1", time.Time{}) {
+		for range api.Sessions(t.Context(), "7f5e5376dbf045cd8c72c60f428653d1", time.Time{}, nil) {
 		}
 	}
 	fetch(200, "", list)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/prometheus/common/config"
@@ -29,6 +30,9 @@ func Key(ctx context.Context, file, token string) (func(context.Context) (string
 		source, secret = TokenVariable, config.NewInlineSecret(strings.TrimSpace(token))
 	}
 	read := func(ctx context.Context) (string, error) {
+		if err := checkFile(file); err != nil {
+			return "", fmt.Errorf("%s: %w", source, err)
+		}
 		key, err := secret.Fetch(ctx)
 		if err == nil {
 			err = checkKey(key)
@@ -43,6 +47,17 @@ func Key(ctx context.Context, file, token string) (func(context.Context) (string
 	}
 	_, err := read(ctx)
 	return read, err
+}
+
+// checkFile returns an error where reading a file may take for ever or hold more
+// than a key. That it cannot be read, reading it says.
+func checkFile(file string) error {
+	const largest = 64 << 10
+	info, err := os.Stat(file)
+	if err == nil && !info.IsDir() && (!info.Mode().IsRegular() || info.Size() > largest) {
+		return errors.New("is not a small regular file; name one that holds the API key")
+	}
+	return nil
 }
 
 // checkKey returns an error where a key cannot be sent in an HTTP header. The

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Session is a visitor's session. What the visitor typed is made up from Number
+// Session is a visitor's session; without a creation time it is malformed. What the visitor typed is made up from Number
 // when the session is sent; it looks personal and is nobody's.
 type Session struct {
 	Number            int
@@ -113,9 +113,15 @@ func appendSession(b []byte, s Session) []byte {
 
 	b = append(b, `{"uuid":"`...)
 	b = hex.AppendEncode(b, uuid[:])
-	b = append(b, `","created_at":"`...)
-	b = s.Created.UTC().AppendFormat(b, timestamp)
-	b = append(b, `","modified_at":"`...)
+	b = append(b, `","created_at":`...)
+	if s.Created.IsZero() {
+		b = append(b, `null`...)
+	} else {
+		b = append(b, '"')
+		b = s.Created.UTC().AppendFormat(b, timestamp)
+		b = append(b, '"')
+	}
+	b = append(b, `,"modified_at":"`...)
 	b = s.Modified.UTC().AppendFormat(b, timestamp)
 	b = append(b, `","ip_address":"198.51.100.`...)
 	b = strconv.AppendInt(b, person%256, 10)

@@ -8,7 +8,7 @@ import (
 // writeTimeout is how long a caller may take for each piece of an answer.
 const writeTimeout = 10 * time.Second
 
-// withLimits protects next from its callers: a request may have no body, and who
+// withLimits protects next from its callers: a request is GET or HEAD and has no body, and who
 // reads an answer too slowly loses the connection. A limit for the whole answer,
 // such as [http.Server.WriteTimeout], would cut off scrapes that wait for the API.
 func withLimits(next http.Handler) http.Handler {
@@ -19,6 +19,13 @@ func withLimits(next http.Handler) http.Handler {
 		if r.ContentLength != 0 {
 			// Else the server would read the body, to use the connection again.
 			w.Header().Set("Connection", "close")
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(limited, "only GET and HEAD are served here", http.StatusMethodNotAllowed)
+			return
+		}
+		if r.ContentLength != 0 {
 			http.Error(limited, "a request has no body here", http.StatusRequestEntityTooLarge)
 			return
 		}

@@ -48,10 +48,10 @@ const (
 // NewHandler returns the handler of all endpoints.
 func NewHandler(config Config) (http.Handler, error) {
 	mux := http.NewServeMux()
-	mux.Handle("GET "+exactly(config.TelemetryPath),
+	mux.Handle(exactly(config.TelemetryPath),
 		promhttp.InstrumentMetricHandler(config.Registry, metricsHandler(config)))
-	mux.HandleFunc("GET "+healthyPath, serveOK)
-	mux.HandleFunc("GET "+readyPath, serveOK)
+	mux.HandleFunc(healthyPath, serveOK)
+	mux.HandleFunc(readyPath, serveOK)
 	if config.TelemetryPath != "/" {
 		landing, err := toolkit.NewLandingPage(toolkit.LandingConfig{
 			Name:        "Chatwize exporter",
@@ -67,7 +67,7 @@ func NewHandler(config Config) (http.Handler, error) {
 		if err != nil {
 			return nil, err
 		}
-		mux.Handle("GET "+exactly("/"), landing)
+		mux.Handle(exactly("/"), landing)
 	}
 	return withLimits(mux), nil
 }

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // chatbot named never needs for ever.
 type slowAPI struct{}
 
-func (slowAPI) Sessions(ctx context.Context, chatbot string, _ time.Time) iter.Seq2[client.Session, error] {
+func (slowAPI) Sessions(ctx context.Context, chatbot string, _ time.Time, _ *client.Validator) iter.Seq2[client.Session, error] {
 	return func(yield func(client.Session, error) bool) {
 		takes := time.Second
 		if chatbot == "never" {
@@ -89,6 +89,9 @@ func TestEndpoints(t *testing.T) {
 		{"/metrics", "POST", "/metrics", 405, ""},
 		{"/metrics", "DELETE", "/-/healthy", 405, ""},
 		{"/metrics", "POST", "/", 405, ""},
+		{"/metrics", "POST", "/nowhere", 405, ""},
+		{"/metrics", "PUT", "//metrics", 405, ""},
+		{"/metrics", "OPTIONS", "/metrics", 405, ""},
 		{"/chatwize/numbers", "GET", "/", 200, `<a href="/chatwize/numbers">`},
 		{"/chatwize/numbers", "GET", "/chatwize/numbers", 200, "chatwize_api_errors_total"},
 		{"/chatwize/numbers", "GET", "/metrics", 404, ""},
