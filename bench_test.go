@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,26 +56,109 @@ func BenchmarkMillion(b *testing.B) {
 		}
 	})
 	b.Run("scrape", func(b *testing.B) {
-		base, err := url.Parse(server.URL)
-		if err != nil {
-			b.Fatal(err)
-		}
-		handler, err := newHandler(account{
-			url:      base,
-			key:      func(context.Context) (string, error) { return key, nil },
-			chatbots: []collector.Chatbot{{UUID: shop}},
-		}, options{telemetryPath: "/metrics", concurrency: 1, timeout: time.Minute}, log.NewNopLogger())
-		if err != nil {
-			b.Fatal(err)
-		}
+		scrapeAll(b, server.URL, 1, options{concurrency: 1}, `chatwize_sessions{chatbot="`+uuid(0)+`"} 1e+06`)
 		b.SetBytes(int64(len(list)))
-		b.ReportAllocs()
+	})
+}
+
+// uuid returns the UUID of the i-th chatbot.
+func uuid(i int) string { return fmt.Sprintf("%032x", i) }
+
+// scrapeAll measures scrapes of n chatbots of the account at a URL, each of which
+// must show want.
+func scrapeAll(b *testing.B, base string, n int, options options, want string) {
+	b.Helper()
+	account := account{key: func(context.Context) (string, error) { return key, nil }}
+	var err error
+	if account.url, err = url.Parse(base); err != nil {
+		b.Fatal(err)
+	}
+	for i := range n {
+		account.chatbots = append(account.chatbots, collector.Chatbot{UUID: uuid(i), Name: fmt.Sprint("Chatbot ", i)})
+	}
+	options.telemetryPath, options.timeout = "/metrics", time.Minute
+	handler, err := newHandler(account, options, log.NewNopLogger())
+	if err != nil {
+		b.Fatal(err)
+	}
+	scrape := func() {
+		response := httptest.NewRecorder()
+		handler.ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		if !strings.Contains(response.Body.String(), want) {
+			b.Fatal(response.Body)
+		}
+	}
+	scrape() // so that connections and what is remembered are there
+	b.ReportAllocs()
+	for b.Loop() {
+		scrape()
+	}
+}
+
+// BenchmarkChatbots holds a scrape of 200 chatbots at a latency of 20 ms, ten at a
+// time, against the ideal: 20 times 20 ms.
+func BenchmarkChatbots(b *testing.B) {
+	const n, concurrency, latency = 200, 10, 20 * time.Millisecond
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(latency)
+		_, _ = io.WriteString(w, "[{}]")
+	}))
+	b.Cleanup(server.Close)
+	b.Run("ideal", func(b *testing.B) {
 		for b.Loop() {
-			response := httptest.NewRecorder()
-			handler.ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-			if !bytes.Contains(response.Body.Bytes(), []byte(`chatwize_sessions{chatbot="`+shop+`"} 1e+06`)) {
-				b.Fatal(response.Body)
+			for range n / concurrency {
+				time.Sleep(latency)
 			}
 		}
 	})
+	b.Run("scrape", func(b *testing.B) {
+		scrapeAll(b, server.URL, n, options{concurrency: concurrency}, `chatwize_sessions{chatbot="`+uuid(n-1)+`"} 1`)
+	})
+}
+
+// BenchmarkCached scrapes chatbots from the cache, with and without fetching.
+func BenchmarkCached(b *testing.B) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `[{"uuid":"a","created_at":"2026-01-01T00:00:00Z","modified_at":"2026-01-01T00:00:00Z"}]`)
+	}))
+	b.Cleanup(server.Close)
+	for _, n := range []int{1, 100, 1000} {
+		want := `chatwize_sessions{chatbot="` + uuid(n-1) + `"} 1`
+		b.Run(fmt.Sprint("fetched/", n), func(b *testing.B) { scrapeAll(b, server.URL, n, options{concurrency: 4}, want) })
+		b.Run(fmt.Sprint("cached/", n), func(b *testing.B) {
+			scrapeAll(b, server.URL, n, options{concurrency: 4, cacheTTL: time.Hour}, want)
+		})
+	}
+}
+
+// BenchmarkIncremental holds incremental scrapes of 100,000 sessions, one an hour
+// until now, with a window of two days against full ones.
+func BenchmarkIncremental(b *testing.B) {
+	const n = 100_000
+	account := &simulator.Account{Key: key, Chatbots: []simulator.Chatbot{
+		{UUID: uuid(0), Sessions: simulator.Uniform(n, time.Now().Add(-n*time.Hour), time.Hour)},
+	}}
+	var sent atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		account.ServeHTTP(counter{w, &sent}, r)
+	}))
+	b.Cleanup(server.Close)
+	for name, window := range map[string]time.Duration{"full": 0, "incremental": 48 * time.Hour} {
+		b.Run(name, func(b *testing.B) {
+			sent.Store(0)
+			scrapeAll(b, server.URL, 1, options{concurrency: 1, window: window, fullInterval: time.Hour}, `chatwize_sessions{chatbot="`+uuid(0)+`"} 100000`)
+			b.ReportMetric(float64(sent.Load())/float64(b.N+1), "sent-B/op")
+		})
+	}
+}
+
+// counter counts the bytes of a body.
+type counter struct {
+	http.ResponseWriter
+	sent *atomic.Int64
+}
+
+func (c counter) Write(p []byte) (int, error) {
+	c.sent.Add(int64(len(p)))
+	return c.ResponseWriter.Write(p)
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -46,6 +47,8 @@ type Config struct {
 type Client struct {
 	config Config
 	http   *http.Client
+	// buffers are those of decoders that are done, as *[bufferSize]byte.
+	buffers sync.Pool
 }
 
 // New returns a Client for the account that config describes.
@@ -134,7 +137,7 @@ func (c *Client) Sessions(ctx context.Context, chatbot string, since time.Time, 
 			return
 		}
 		defer body.Close()
-		for session, err := range decodeSessions(body) {
+		for session, err := range decodeSessions(body, &c.buffers) {
 			if err != nil {
 				err = body.explain(ctx, err)
 			}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-faster/jx"
@@ -38,15 +39,20 @@ var (
 )
 
 // decodeSessions yields the sessions of a JSON array as they are read from
-// source. The first failure ends the sequence; it is an [*Error] with the reason
+// source, by way of one of buffers. The first failure ends the sequence; it is an [*Error] with the reason
 // InvalidResponse, whichever side of source it comes from.
 //
 // The decoder takes what encoding/json takes: duplicate names (the last one
 // counts), invalid UTF-8 and lone surrogates inside strings are a visitor's
 // doing, not the API's, and cost no chatbot its numbers.
-func decodeSessions(source io.Reader) iter.Seq2[Session, error] {
+func decodeSessions(source io.Reader, buffers *sync.Pool) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
-		d := sessionDecoder{source: source, yield: yield, buffer: make([]byte, 0, bufferSize)}
+		buffer, ok := buffers.Get().(*[bufferSize]byte)
+		if !ok {
+			buffer = new([bufferSize]byte)
+		}
+		defer buffers.Put(buffer)
+		d := sessionDecoder{source: source, yield: yield, buffer: buffer[:0]}
 		if err := d.decode(); err != nil && !errors.Is(err, errStopped) {
 			yield(Session{}, d.explain(err))
 		}

@@ -3,6 +3,7 @@ package collector
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,14 @@ type Collector struct {
 	source   *Source
 	chatbots []Chatbot
 	descs    *descs
+	sent     *sync.Map // the last metrics of each chatbot, by UUID
+}
+
+// sent are the metrics of a fetch, to be sent again for as long as that is cached.
+type sent struct {
+	chatbot Chatbot
+	fetch   Fetch
+	metrics []prometheus.Metric
 }
 
 // descs describes the metrics that each chatbot has.
@@ -33,7 +42,7 @@ func New(source *Source, chatbots []Chatbot) *Collector {
 		return prometheus.NewDesc(prometheus.BuildFQName("chatwize", "", name), help,
 			append([]string{"chatbot"}, labels...), nil)
 	}
-	return &Collector{ctx: context.Background(), source: source, chatbots: chatbots, descs: &descs{
+	return &Collector{ctx: context.Background(), source: source, chatbots: chatbots, sent: &sync.Map{}, descs: &descs{
 		up: desc("up",
 			"Whether the chatbot's sessions could be fetched and read to the end (1) or not (0)."),
 		sessions: desc("sessions",
@@ -91,9 +100,22 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 
 // send sends the metrics of one chatbot.
 func (c *Collector) send(ch chan<- prometheus.Metric, chatbot Chatbot, fetch Fetch) {
+	last, ok := c.sent.Load(chatbot.UUID)
+	if !ok || last.(sent).chatbot != chatbot || last.(sent).fetch != fetch {
+		last = sent{chatbot: chatbot, fetch: fetch, metrics: c.metrics(chatbot, fetch)}
+		c.sent.Store(chatbot.UUID, last)
+	}
+	for _, metric := range last.(sent).metrics {
+		ch <- metric
+	}
+}
+
+// metrics returns the metrics of one chatbot.
+func (c *Collector) metrics(chatbot Chatbot, fetch Fetch) []prometheus.Metric {
+	var metrics []prometheus.Metric
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value,
-			append([]string{chatbot.UUID}, labels...)...)
+		metrics = append(metrics, prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value,
+			append([]string{chatbot.UUID}, labels...)...))
 	}
 	timestamp := func(desc *prometheus.Desc, t time.Time) {
 		if !t.IsZero() {
@@ -108,7 +130,7 @@ func (c *Collector) send(ch chan<- prometheus.Metric, chatbot Chatbot, fetch Fet
 	gauge(c.descs.fetchDuration, fetch.Took.Seconds())
 	if fetch.Err != nil {
 		gauge(c.descs.up, 0)
-		return
+		return metrics
 	}
 	gauge(c.descs.up, 1)
 	gauge(c.descs.sessions, float64(fetch.Summary.Sessions))
@@ -118,4 +140,5 @@ func (c *Collector) send(ch chan<- prometheus.Metric, chatbot Chatbot, fetch Fet
 	timestamp(c.descs.lastCreated, fetch.Summary.LastCreated)
 	timestamp(c.descs.lastModified, fetch.Summary.LastModified)
 	timestamp(c.descs.lastFetch, fetch.Finished)
+	return metrics
 }

@@ -109,13 +109,15 @@ func metricsHandler(config Config) http.Handler {
 		}
 		chatbots := prometheus.NewRegistry()
 		chatbots.MustRegister(config.Chatbots.WithContext(ctx))
-		gatherers := prometheus.Gatherers{chatbots, config.Registry}
+		// Not by prometheus.Gatherers: for what may share a name, they check and sort
+		// everything once more, which took a third of a scrape of 1,000 chatbots.
 		gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
-			families, err := gatherers.Gather()
+			families, err := chatbots.Gather()
 			if r.Context().Err() != nil {
 				return nil, nil //nolint:nilerr // nobody is there to read either
 			}
-			return families, err
+			own, ownErr := config.Registry.Gather()
+			return append(families, own...), errors.Join(err, ownErr)
 		})
 		promhttp.HandlerFor(gather, promhttp.HandlerOpts{
 			ErrorLog:          errorLog{config.Logger},
