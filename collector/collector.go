@@ -2,7 +2,9 @@
 package collector
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +40,8 @@ type descs struct {
 
 // New returns a Collector of chatbots.
 func New(source *Source, chatbots []Chatbot) *Collector {
+	// In the order in which a page has them, which is then found to be sorted.
+	chatbots = slices.SortedFunc(slices.Values(chatbots), func(a, b Chatbot) int { return cmp.Compare(a.UUID, b.UUID) })
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName("chatwize", "", name), help,
 			append([]string{"chatbot"}, labels...), nil)

@@ -35,11 +35,15 @@ func (s *Source) FetchAll(ctx context.Context, chatbots []Chatbot, done func(Cha
 	var waits sync.WaitGroup
 	turn := make(chan struct{})
 	close(turn)
-	for _, chatbot := range s.fastestFirst(chatbots) {
+	var missing []Chatbot
+	for _, chatbot := range chatbots {
 		if fetch, ok := s.cached(chatbot); ok {
 			done(chatbot, fetch)
-			continue
+		} else {
+			missing = append(missing, chatbot)
 		}
+	}
+	for _, chatbot := range s.fastestFirst(missing) {
 		if err := s.pause.check(); err != nil {
 			s.report(chatbot, err)
 			done(chatbot, Fetch{Finished: time.Now(), Err: err})
