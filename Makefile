@@ -4,6 +4,7 @@ STAMP    := github.com/prometheus/common/version
 LDFLAGS  := -s -w -X $(STAMP).Version=$(VERSION) -X $(STAMP).Revision=$(REVISION)
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+BENCHSTAT     := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: build
@@ -27,8 +28,9 @@ vulncheck: ## Look for known vulnerabilities in what the exporter calls.
 	go run $(GOVULNCHECK) ./...
 
 .PHONY: bench
-bench: ## Run the benchmarks.
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## Run the benchmarks and sum them up with benchstat.
+	go test -run '^$$' -bench . -benchtime 10x -count 6 -p 1 ./... > bench.txt || { cat bench.txt; exit 1; }
+	go run $(BENCHSTAT) bench.txt
 
 .PHONY: pgo
 pgo: ## Make default.pgo, the profile that go build optimizes the decoder by.
