@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
@@ -35,17 +36,24 @@ func peakMemory(t *testing.T, pid int) int {
 	return kilobytes << 10
 }
 
-// No answer makes the exporter hold more than 32 MiB over what it needs anyway,
-// and the healthy chatbot beside keeps its numbers.
-func TestMemory(t *testing.T) {
+// buildBinary builds the exporter itself, as the race detector multiplies the
+// memory of the tests.
+func buildBinary(t *testing.T) string {
+	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("peak memory is read from /proc")
 	}
-	// The binary itself, as the race detector multiplies the memory of the tests.
 	binary := filepath.Join(t.TempDir(), program)
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	return binary
+}
+
+// No answer makes the exporter hold more than 32 MiB over what it needs anyway,
+// and the healthy chatbot beside keeps its numbers.
+func TestMemory(t *testing.T) {
+	binary := buildBinary(t)
 	megabyte := strings.Repeat("x", 1<<20)
 	// repeat writes first, then piece n times, then last.
 	repeat := func(first, piece string, n int, last string) http.HandlerFunc {
@@ -117,4 +125,51 @@ func TestMemory(t *testing.T) {
 		})
 	}
 	wantNoMarker(t, p.logged(), p.get(t, "/"))
+}
+
+// The same holds for many chatbots at a time over HTTP/2, with sessions as large as
+// they may be, whose names the decoder has to copy.
+func TestMemoryHTTP2(t *testing.T) {
+	binary := buildBinary(t)
+	const chatbots = 8
+	large := `{"a":"` + strings.Repeat("x", 1<<19) + `","` + strings.Repeat(`\u0078`, 1<<16) + `":1}`
+	var isLarge atomic.Bool
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			t.Errorf("got %s", r.Proto)
+		}
+		_, _ = io.WriteString(w, "[{}")
+		for range 32 {
+			if isLarge.Load() {
+				_, _ = io.WriteString(w, ","+large)
+			}
+		}
+		_, _ = io.WriteString(w, "]")
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	certificate := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	arguments := []string{"--web.listen-address=127.0.0.1:0", "--chatwize.url=" + server.URL, "--chatwize.timeout=10s"}
+	for i := range chatbots {
+		arguments = append(arguments, "--chatwize.chatbot="+uuid(i))
+	}
+	p := startCommand(t, exec.Command(binary, arguments...), "CHATWIZE_TOKEN="+secretKey, "SSL_CERT_FILE="+certificate)
+	for range 10 {
+		p.get(t, "/metrics")
+	}
+	idle := peakMemory(t, p.Process.Pid)
+	isLarge.Store(true)
+	for range 3 {
+		page := p.get(t, "/metrics")
+		contains(t, page, `chatwize_sessions{chatbot="`+uuid(chatbots-1)+`"} 33`)
+	}
+	over := peakMemory(t, p.Process.Pid) - idle
+	t.Logf("%d KiB over idle", over>>10)
+	if over > 32<<20 {
+		t.Errorf("memory rose by %d MiB", over>>20)
+	}
 }

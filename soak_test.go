@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,10 +17,7 @@ import (
 // all the time, and shows what it holds before and after.
 func TestSoak(t *testing.T) {
 	const scrapes = 100_000
-	binary := filepath.Join(t.TempDir(), program)
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	binary := buildBinary(t)
 	faults := []http.HandlerFunc{
 		body("[" + session + "]"), status(404), status(500), body("<html>"), body("[" + session + "]x"),
 		raw("220 SMTP\r\n", false), redirect(302, "{url}"), body("[" + strings.Repeat("[", 20000)),

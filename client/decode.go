@@ -232,7 +232,9 @@ func (d *sessionDecoder) session(*jx.Decoder) error {
 }
 
 // markAt marks a session by its first name, if that is a part of the buffer and
-// not a copy, as it is when it was written with escapes.
+// not a copy, as it is when it was written with escapes. Sessions of which none can
+// be marked, as they have no names or begin with escaped ones, count as one when it
+// comes to maxSessionSize.
 func (d *sessionDecoder) markAt(name []byte) {
 	if at := cap(d.buffer) - cap(name); len(name) > 0 && at > 0 && at < len(d.buffer) && &d.buffer[at] == &name[0] {
 		d.mark, d.decoded = at-len(`"`), 0
