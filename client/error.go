@@ -73,6 +73,12 @@ func (e *Error) Error() string {
 // Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
 
+// RefusesQuery tells whether the API did not understand the query of a request:
+// 400 or 422.
+func (e *Error) RefusesQuery() bool {
+	return e.Status == http.StatusBadRequest || e.Status == http.StatusUnprocessableEntity
+}
+
 // statusError is the Error for a response with a status other than 200.
 func statusError(response *http.Response) *Error {
 	status := response.StatusCode

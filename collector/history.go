@@ -3,7 +3,6 @@ package collector
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -49,7 +48,7 @@ func (s *Source) sum(ctx context.Context, chatbot Chatbot, h *history) (Summary,
 	switch {
 	case errors.Is(err, client.ErrNotModified):
 		return h.old.plus(h.recent), nil
-	case errors.As(err, &failure) && (failure.Status == http.StatusBadRequest || failure.Status == http.StatusUnprocessableEntity):
+	case errors.As(err, &failure) && failure.RefusesQuery():
 		s.setUnfiltered(chatbot, h)
 		return s.sumFull(ctx, chatbot, h, now)
 	case err != nil:

@@ -8,9 +8,10 @@ import (
 // writeTimeout is how long a caller may take for each piece of an answer.
 const writeTimeout = 10 * time.Second
 
-// withLimits protects next from its callers: a request is GET or HEAD and has no body, and who
-// reads an answer too slowly loses the connection. A limit for the whole answer,
-// such as [http.Server.WriteTimeout], would cut off scrapes that wait for the API.
+// withLimits protects next from its callers: a request is GET or HEAD and has no
+// body, and who reads an answer too slowly loses the connection. A limit for the
+// whole answer, such as [http.Server.WriteTimeout], would cut off scrapes that
+// wait for the API.
 func withLimits(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		limited := &limitedWriter{ResponseWriter: w, controller: http.NewResponseController(w)}
