@@ -5,8 +5,8 @@
 package client
 
 import (
-	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -15,6 +15,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/readahead"
 )
 
 // maxRedirects is how many redirects within the API's own origin are followed.
@@ -47,7 +50,7 @@ type Config struct {
 type Client struct {
 	config Config
 	http   *http.Client
-	// buffers are those of decoders that are done, as *[bufferSize]byte.
+	// buffers are those of lists that are done, as *buffers.
 	buffers sync.Pool
 }
 
@@ -138,8 +141,21 @@ func (c *Client) Sessions(ctx context.Context, chatbot string, since time.Time, 
 			yield(Session{}, err)
 			return
 		}
-		defer body.Close()
-		for session, err := range decodeSessions(body, &c.buffers) {
+		buffers, ok := c.buffers.Get().(*buffers)
+		if !ok {
+			buffers = newBuffers()
+		}
+		defer c.buffers.Put(buffers)
+		// Receiving and decompressing go on while what has come is decoded.
+		ahead, err := readahead.NewReaderBuffer(body, buffers.ahead)
+		if err != nil {
+			body.Close()
+			yield(Session{}, &Error{Reason: Network, Err: fmt.Errorf("reading ahead: %w", err)})
+			return
+		}
+		defer ahead.Close()
+		defer body.Close() // first, to end the read that is under way
+		for session, err := range decodeSessions(ahead, buffers.decoding) {
 			if err != nil {
 				err = body.explain(ctx, err)
 			}
@@ -203,6 +219,20 @@ func discard(response *http.Response) {
 	response.Body.Close()
 }
 
+// buffers are what a list needs of memory.
+type buffers struct {
+	decoding []byte
+	ahead    [][]byte
+}
+
+func newBuffers() *buffers {
+	b := &buffers{decoding: make([]byte, bufferSize)}
+	for range 2 {
+		b.ahead = append(b.ahead, make([]byte, bufferSize))
+	}
+	return b
+}
+
 // body is a response's body without its content encoding. It remembers which of
 // the two failed, the wire or what came over it.
 type body struct {
@@ -230,7 +260,9 @@ func (b *body) Close() error { return b.wire.Close() }
 
 // explain turns an error of the decoder into an [*Error].
 func (b *body) explain(ctx context.Context, err error) error {
-	if b.wire.err == nil {
+	// Only when the decoder has met the end of what can be read has reading ended;
+	// what it finds wrong before that has nothing to do with the wire.
+	if !errors.Is(err, errCorrupt) && !errors.Is(err, errTruncated) || b.wire.err == nil {
 		return err
 	}
 	failure := transportError(ctx, b.wire.err)

@@ -337,6 +337,29 @@ func TestLargeSession(t *testing.T) {
 	}
 }
 
+// Lists are of any length, also where no session has a name that begins it.
+func TestOddLists(t *testing.T) {
+	const size = 11 << 17 // more than the largest buffer
+	filling := strings.Repeat("x", 100)
+	for name, element := range map[string]string{
+		"empty objects":      "{}",
+		"white space":        " {" + strings.ReplaceAll(filling, "x", " ") + "} ",
+		"names with escapes": `{"\u0061":"` + filling + `"}`,
+		"empty names":        `{"":"` + filling + `"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			list := `[{"a":1}` + strings.Repeat(","+element, size/len(element))
+			n := strings.Count(list, "{")
+			for _, end := range []string{"]", ",]", ",1]"} {
+				got, err := sessions(t.Context(), newClient(t, serveBody(t, list+end)))
+				if valid := end == "]"; (err == nil) != valid || len(got) != n {
+					t.Errorf("ended by %q: got %d sessions, %v; want %d", end, len(got), err, n)
+				}
+			}
+		})
+	}
+}
+
 func TestContentEncoding(t *testing.T) {
 	var zipped bytes.Buffer
 	compressor := gzip.NewWriter(&zipped)

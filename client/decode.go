@@ -8,7 +8,6 @@ import (
 	"io"
 	"iter"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/go-faster/jx"
@@ -39,19 +38,14 @@ var (
 )
 
 // decodeSessions yields the sessions of a JSON array as they are read from
-// source, by way of one of buffers. The first failure ends the sequence; it is an [*Error] with the reason
-// InvalidResponse, whichever side of source it comes from.
+// source, by way of buffer. The first failure ends the sequence; it is an
+// [*Error] with the reason InvalidResponse, whichever side of source it comes from.
 //
 // The decoder takes what encoding/json takes: duplicate names (the last one
 // counts), invalid UTF-8 and lone surrogates inside strings are a visitor's
 // doing, not the API's, and cost no chatbot its numbers.
-func decodeSessions(source io.Reader, buffers *sync.Pool) iter.Seq2[Session, error] {
+func decodeSessions(source io.Reader, buffer []byte) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
-		buffer, ok := buffers.Get().(*[bufferSize]byte)
-		if !ok {
-			buffer = new([bufferSize]byte)
-		}
-		defer buffers.Put(buffer)
 		d := sessionDecoder{source: source, yield: yield, buffer: buffer[:0]}
 		if err := d.decode(); err != nil && !errors.Is(err, errStopped) {
 			yield(Session{}, d.explain(err))
@@ -133,6 +127,14 @@ func (d *sessionDecoder) read() error {
 func (d *sessionDecoder) carry() error {
 	const opening = "[{"
 	d.known = d.decoded
+	if d.mark <= len(opening) && d.decoded > 0 {
+		if start := d.unmarked(); start > len("[") {
+			n := copy(d.buffer[len("["):], d.buffer[start:])
+			d.buffer = d.buffer[:len("[")+n]
+			d.offset += int64(start - len("["))
+			return nil
+		}
+	}
 	if d.mark > len(opening) {
 		n := copy(d.buffer[len(opening):], d.buffer[d.mark:])
 		copy(d.buffer, opening)
@@ -152,6 +154,28 @@ func (d *sessionDecoder) carry() error {
 	copy(larger, d.buffer)
 	d.buffer = larger
 	return nil
+}
+
+// unmarked returns where decoding can begin anew behind sessions that begin with no
+// name or one with escapes: at the session that the buffer ends in or else the one
+// before. Only encoding/json tells; such sessions are rare, so it may be slow.
+func (d *sessionDecoder) unmarked() (start int) {
+	decoder := json.NewDecoder(bytes.NewReader(d.buffer))
+	_, _ = decoder.Token() // the bracket
+	var session json.RawMessage
+	for range d.decoded {
+		if decoder.Decode(&session) != nil {
+			return 0
+		}
+	}
+	end := int(decoder.InputOffset())
+	next, found := bytes.CutPrefix(bytes.TrimLeft(d.buffer[end:], whiteSpace), []byte(","))
+	if next = bytes.TrimLeft(next, whiteSpace); found && len(next) > 0 {
+		d.known = 0
+		return len(d.buffer) - len(next)
+	}
+	d.known = 1
+	return end - len(session)
 }
 
 // end makes sure that nothing but white space follows the array.
@@ -233,8 +257,7 @@ func (d *sessionDecoder) session(*jx.Decoder) error {
 
 // markAt marks a session by its first name, if that is a part of the buffer and
 // not a copy, as it is when it was written with escapes. Sessions of which none can
-// be marked, as they have no names or begin with escaped ones, count as one when it
-// comes to maxSessionSize.
+// be marked, as they have no names or begin with escaped ones, are found otherwise.
 func (d *sessionDecoder) markAt(name []byte) {
 	if at := cap(d.buffer) - cap(name); len(name) > 0 && at > 0 && at < len(d.buffer) && &d.buffer[at] == &name[0] {
 		d.mark, d.decoded = at-len(`"`), 0

@@ -22,7 +22,7 @@ type Session struct {
 // stand side by side and reading a date is most of the work.
 type timeParser struct {
 	date     [len(dateLayout)]byte
-	midnight time.Time
+	midnight int64 // Unix time
 }
 
 const (
@@ -39,12 +39,12 @@ func (p *timeParser) parse(text []byte) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	separator := text[len(dateLayout)]
-	clock, zone, ok := parseClock(text[clockAt:])
+	seconds, nanoseconds, zone, ok := parseClock(text[clockAt:])
 	offset, zoneOK := parseZone(zone)
 	if !ok || !zoneOK || separator != 'T' && separator != ' ' || !p.setDate(text[:len(dateLayout)]) {
 		return time.Time{}, false
 	}
-	t := p.midnight.Add(clock - offset)
+	t := time.Unix(p.midnight+int64(seconds-offset), int64(nanoseconds)).UTC()
 	if !t.After(time.Time{}) {
 		return time.Time{}, false // the year 1 is what some platforms write for none
 	}
@@ -63,35 +63,40 @@ func (p *timeParser) setDate(date []byte) bool {
 		return false
 	}
 	copy(p.date[:], date)
-	p.midnight = midnight
+	p.midnight = midnight.Unix()
 	return true
 }
 
+// powersOfTen are the factors to nanoseconds, by how many digits a fraction lacks.
+var powersOfTen = [...]int{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8}
+
 // parseClock reads a time of day with or without a fraction of a second, and
 // returns what follows it.
-func parseClock(text []byte) (clock time.Duration, rest []byte, ok bool) {
-	hours, minutes, seconds := number(text[0:2]), number(text[3:5]), number(text[6:8])
-	if text[2] != ':' || text[5] != ':' || uint(hours) > 23 || uint(minutes) > 59 || uint(seconds) > 59 {
-		return 0, nil, false
+func parseClock(text []byte) (seconds, nanoseconds int, rest []byte, ok bool) {
+	h, m, s := number(text[0:2]), number(text[3:5]), number(text[6:8])
+	if text[2] != ':' || text[5] != ':' || uint(h) > 23 || uint(m) > 59 || uint(s) > 59 {
+		return 0, 0, nil, false
 	}
-	clock = time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute + time.Duration(seconds)*time.Second
+	seconds = h*60*60 + m*60 + s
 	rest = text[len(clockLayout):]
 	if len(rest) == 0 || rest[0] != '.' {
-		return clock, rest, true
+		return seconds, 0, rest, true
 	}
-	unit := time.Second
-	for rest = rest[1:]; len(rest) > 0 && rest[0]-'0' <= 9; rest = rest[1:] {
-		unit /= 10
-		if unit == 0 {
-			return 0, nil, false
+	digits := 0
+	for rest = rest[1:]; digits < len(rest) && rest[digits]-'0' <= 9; digits++ {
+		if digits == len(powersOfTen) {
+			return 0, 0, nil, false
 		}
-		clock += time.Duration(rest[0]-'0') * unit
+		nanoseconds = 10*nanoseconds + int(rest[digits]-'0')
 	}
-	return clock, rest, unit < time.Second
+	if digits == 0 {
+		return 0, 0, nil, false
+	}
+	return seconds, nanoseconds * powersOfTen[len(powersOfTen)-digits], rest[digits:], true
 }
 
-// parseZone returns a zone's offset to UTC.
-func parseZone(text []byte) (offset time.Duration, ok bool) {
+// parseZone returns a zone's offset to UTC in seconds.
+func parseZone(text []byte) (offset int, ok bool) {
 	if len(text) == 0 || string(text) == "Z" {
 		return 0, true
 	}
@@ -109,7 +114,7 @@ func parseZone(text []byte) (offset time.Duration, ok bool) {
 	if uint(hours) > 23 || uint(minutes) > 59 {
 		return 0, false
 	}
-	offset = time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute
+	offset = hours*60*60 + minutes*60
 	switch text[0] {
 	case '+':
 		return offset, true

@@ -2,15 +2,14 @@
 package collector
 
 import (
-	"cmp"
 	"context"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // Collector is a [prometheus.Collector] that fetches the sessions of its chatbots
@@ -22,14 +21,19 @@ type Collector struct {
 	source   *Source
 	chatbots []Chatbot
 	descs    *descs
-	sent     *sync.Map // the last metrics of each chatbot, by UUID
+	last     *atomic.Pointer[gathered]
 }
 
-// sent are the metrics of a fetch, to be sent again for as long as that is cached.
-type sent struct {
+// shown is a chatbot with what its metrics tell.
+type shown struct {
 	chatbot Chatbot
 	fetch   Fetch
-	metrics []prometheus.Metric
+}
+
+// gathered is what was gathered of chatbots.
+type gathered struct {
+	shown    []shown
+	families []*dto.MetricFamily
 }
 
 // descs describes the metrics that each chatbot has.
@@ -40,13 +44,11 @@ type descs struct {
 
 // New returns a Collector of chatbots.
 func New(source *Source, chatbots []Chatbot) *Collector {
-	// In the order in which a page has them, which is then found to be sorted.
-	chatbots = slices.SortedFunc(slices.Values(chatbots), func(a, b Chatbot) int { return cmp.Compare(a.UUID, b.UUID) })
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName("chatwize", "", name), help,
 			append([]string{"chatbot"}, labels...), nil)
 	}
-	return &Collector{ctx: context.Background(), source: source, chatbots: chatbots, sent: &sync.Map{}, descs: &descs{
+	return &Collector{ctx: context.Background(), source: source, chatbots: chatbots, last: &atomic.Pointer[gathered]{}, descs: &descs{
 		up: desc("up",
 			"Whether the chatbot's sessions could be fetched and read to the end (1) or not (0)."),
 		sessions: desc("sessions",
@@ -89,28 +91,57 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // Collect fetches the chatbots' sessions and sends their metrics.
-func (c *Collector) Collect(ch chan<- prometheus.Metric) {
-	start := time.Now()
-	var failed atomic.Int64
-	c.source.FetchAll(c.ctx, c.chatbots, func(chatbot Chatbot, fetch Fetch) {
-		if fetch.Err != nil {
-			failed.Add(1)
-		}
-		c.send(ch, chatbot, fetch)
-	})
-	level.Debug(c.source.Logger).Log("msg", "collected the chatbots",
-		"chatbots", len(c.chatbots), "failed", failed.Load(), "took", time.Since(start))
+func (c *Collector) Collect(ch chan<- prometheus.Metric) { c.send(ch, c.fetch()) }
+
+// Gather is Collect for a [prometheus.Gatherer]. While all fetches are cached it
+// returns what it has gathered before, for to check and sort 10,000 metrics takes
+// longer than to write them. The families are not to be changed.
+func (c *Collector) Gather() ([]*dto.MetricFamily, error) {
+	shown := c.fetch()
+	if last := c.last.Load(); last != nil && slices.Equal(last.shown, shown) {
+		return last.families, nil
+	}
+	registry := prometheus.NewRegistry()
+	if err := registry.Register(collected{c, shown}); err != nil {
+		return nil, err
+	}
+	families, err := registry.Gather()
+	if err == nil {
+		c.last.Store(&gathered{shown, families})
+	}
+	return families, err
 }
 
-// send sends the metrics of one chatbot.
-func (c *Collector) send(ch chan<- prometheus.Metric, chatbot Chatbot, fetch Fetch) {
-	last, ok := c.sent.Load(chatbot.UUID)
-	if !ok || last.(sent).chatbot != chatbot || last.(sent).fetch != fetch {
-		last = sent{chatbot: chatbot, fetch: fetch, metrics: c.metrics(chatbot, fetch)}
-		c.sent.Store(chatbot.UUID, last)
+// collected is a Collector that has fetched already.
+type collected struct {
+	*Collector
+	shown []shown
+}
+
+func (c collected) Collect(ch chan<- prometheus.Metric) { c.send(ch, c.shown) }
+
+// fetch fetches the chatbots' sessions.
+func (c *Collector) fetch() []shown {
+	start := time.Now()
+	all := make([]shown, len(c.chatbots))
+	failed := 0
+	for i, fetch := range c.source.FetchAll(c.ctx, c.chatbots) {
+		all[i] = shown{c.chatbots[i], fetch}
+		if fetch.Err != nil {
+			failed++
+		}
 	}
-	for _, metric := range last.(sent).metrics {
-		ch <- metric
+	level.Debug(c.source.Logger).Log("msg", "collected the chatbots",
+		"chatbots", len(c.chatbots), "failed", failed, "took", time.Since(start))
+	return all
+}
+
+// send sends the chatbots' metrics.
+func (c *Collector) send(ch chan<- prometheus.Metric, shown []shown) {
+	for _, s := range shown {
+		for _, metric := range c.metrics(s.chatbot, s.fetch) {
+			ch <- metric
+		}
 	}
 }
 

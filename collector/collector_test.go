@@ -64,9 +64,8 @@ func newSource(api collector.API, concurrency int, registry *prometheus.Registry
 }
 
 // fetch fetches a single chatbot.
-func fetch(ctx context.Context, source *collector.Source, chatbot string) (fetch collector.Fetch) {
-	source.FetchAll(ctx, []collector.Chatbot{{UUID: chatbot}}, func(_ collector.Chatbot, got collector.Fetch) { fetch = got })
-	return fetch
+func fetch(ctx context.Context, source *collector.Source, chatbot string) collector.Fetch {
+	return source.FetchAll(ctx, []collector.Chatbot{{UUID: chatbot}})[0]
 }
 
 func TestCollect(t *testing.T) {
@@ -165,6 +164,30 @@ chatwize_up{chatbot="7f5e5376dbf045cd8c72c60f428653d4"} 0
 		problems, err := testutil.GatherAndLint(registry)
 		if err != nil || len(problems) > 0 {
 			t.Errorf("lint: %v, %v", problems, err)
+		}
+	})
+}
+
+// What is gathered is what is collected, of the fetches that a cache answers with
+// as of new ones.
+func TestGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := collector.New(collector.NewSource(collector.SourceConfig{
+			API: &tries{answers: []answer{
+				{sessions: make([]client.Session, 1)}, {sessions: make([]client.Session, 2)}, {err: &client.Error{Reason: client.NotFound}},
+			}},
+			Concurrency: 1, Timeout: time.Minute, CacheTTL: time.Minute, Registerer: prometheus.NewRegistry(), Logger: log.NewNopLogger(),
+		}), []collector.Chatbot{{UUID: "a"}})
+		for i, sessions := range []int{1, 1, 2, 2, 0, 0} {
+			want := "# HELP chatwize_sessions Sessions of the chatbot.\n# TYPE chatwize_sessions gauge\n" +
+				fmt.Sprintf("chatwize_sessions{chatbot=\"a\"} %d\n", sessions)
+			if sessions == 0 {
+				want = ""
+			}
+			if err := testutil.GatherAndCompare(c.WithContext(t.Context()), strings.NewReader(want), "chatwize_sessions"); err != nil {
+				t.Errorf("step %d: %v", i, err)
+			}
+			time.Sleep(30 * time.Second)
 		}
 	})
 }
@@ -274,12 +297,10 @@ func TestDeadline(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		got := map[string]collector.Fetch{}
-		var mutex sync.Mutex
-		source.FetchAll(ctx, []collector.Chatbot{{UUID: "fast"}, {UUID: "slow"}, {UUID: "waiting"}}, func(chatbot collector.Chatbot, fetch collector.Fetch) {
-			mutex.Lock()
-			defer mutex.Unlock()
-			got[chatbot.UUID] = fetch
-		})
+		chatbots := []collector.Chatbot{{UUID: "fast"}, {UUID: "slow"}, {UUID: "waiting"}}
+		for i, fetch := range source.FetchAll(ctx, chatbots) {
+			got[chatbots[i].UUID] = fetch
+		}
 		if fast := got["fast"]; fast.Err != nil || fast.Took != time.Second {
 			t.Errorf("fast: got %+v", fast)
 		}

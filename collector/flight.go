@@ -26,41 +26,44 @@ type flight struct {
 	deadline time.Time // when none of them wants it any more; zero if one always will
 }
 
-// FetchAll fetches the sessions of chatbots and calls done with each result, from
-// several goroutines, until ctx ends or all are there.
+// FetchAll fetches the sessions of chatbots and returns the results in their order
+// when all are there or ctx ends.
 //
 // The chatbots that were fastest the last time have their turn first: one that
 // hangs may keep others from having theirs in one scrape, not in all.
-func (s *Source) FetchAll(ctx context.Context, chatbots []Chatbot, done func(Chatbot, Fetch)) {
+func (s *Source) FetchAll(ctx context.Context, chatbots []Chatbot) []Fetch {
+	fetches := make([]Fetch, len(chatbots))
+	var missing []int
+	for i, chatbot := range chatbots {
+		var ok bool
+		if fetches[i], ok = s.cached(chatbot); !ok {
+			missing = append(missing, i)
+		}
+	}
+	s.fastestFirst(chatbots, missing)
 	var waits sync.WaitGroup
 	turn := make(chan struct{})
 	close(turn)
-	var missing []Chatbot
-	for _, chatbot := range chatbots {
-		if fetch, ok := s.cached(chatbot); ok {
-			done(chatbot, fetch)
-		} else {
-			missing = append(missing, chatbot)
-		}
-	}
-	for _, chatbot := range s.fastestFirst(missing) {
+	for _, i := range missing {
 		if err := s.pause.check(); err != nil {
-			s.report(chatbot, err)
-			done(chatbot, Fetch{Finished: time.Now(), Err: err})
+			s.report(chatbots[i], err)
+			fetches[i] = Fetch{Finished: time.Now(), Err: err}
 			continue
 		}
-		flight := s.join(ctx, chatbot, turn)
+		flight := s.join(ctx, chatbots[i], turn)
 		turn = flight.served
-		waits.Go(func() { done(chatbot, s.wait(ctx, flight)) })
+		waits.Go(func() { fetches[i] = s.wait(ctx, flight) })
 	}
 	waits.Wait()
+	return fetches
 }
 
-func (s *Source) fastestFirst(chatbots []Chatbot) []Chatbot {
+// fastestFirst sorts indices of chatbots.
+func (s *Source) fastestFirst(chatbots []Chatbot, indices []int) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	return slices.SortedStableFunc(slices.Values(chatbots), func(a, b Chatbot) int {
-		return cmp.Compare(s.history[a.UUID].took, s.history[b.UUID].took)
+	slices.SortStableFunc(indices, func(a, b int) int {
+		return cmp.Compare(s.history[chatbots[a].UUID].took, s.history[chatbots[b].UUID].took)
 	})
 }
 

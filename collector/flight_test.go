@@ -160,21 +160,16 @@ func TestHangingChatbots(t *testing.T) {
 		s := newSource(source, 2, prometheus.NewRegistry(), log.NewNopLogger())
 		for i := range 4 {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-			var mutex sync.Mutex
-			up := map[string]bool{}
-			s.FetchAll(ctx, chatbots, func(chatbot collector.Chatbot, got collector.Fetch) {
-				mutex.Lock()
-				defer mutex.Unlock()
-				up[chatbot.UUID] = got.Err == nil
-			})
+			fetches := s.FetchAll(ctx, chatbots)
 			cancel()
-			for uuid, up := range up {
+			if len(fetches) != len(chatbots) {
+				t.Fatalf("scrape %d: got %d chatbots", i, len(fetches))
+			}
+			for j, fetch := range fetches {
+				uuid, up := chatbots[j].UUID, fetch.Err == nil
 				if want := strings.HasPrefix(uuid, "healthy"); i == 3 && up != want {
 					t.Errorf("scrape %d: %s is up: %t", i, uuid, up)
 				}
-			}
-			if len(up) != 10 {
-				t.Errorf("scrape %d: got %d chatbots", i, len(up))
 			}
 		}
 	})

@@ -9,12 +9,15 @@ import (
 	"io"
 	"net/http"
 	pathpkg "path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
@@ -47,9 +50,15 @@ const (
 
 // NewHandler returns the handler of all endpoints.
 func NewHandler(config Config) (http.Handler, error) {
+	// Prometheus asks for gzip. At this level a page takes a fifth of the time that
+	// promhttp's own compression takes, and becomes hardly larger.
+	compressed, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.Handle(exactly(config.TelemetryPath),
-		promhttp.InstrumentMetricHandler(config.Registry, metricsHandler(config)))
+		promhttp.InstrumentMetricHandler(config.Registry, compressed(metricsHandler(config))))
 	mux.HandleFunc(healthyPath, serveOK)
 	mux.HandleFunc(readyPath, serveOK)
 	if config.TelemetryPath != "/" {
@@ -107,23 +116,22 @@ func metricsHandler(config Config) http.Handler {
 			ctx, cancel = context.WithTimeout(ctx, timeout)
 			defer cancel()
 		}
-		chatbots := prometheus.NewRegistry()
-		chatbots.MustRegister(config.Chatbots.WithContext(ctx))
 		// Not by prometheus.Gatherers: for what may share a name, they check and sort
 		// everything once more, which took a third of a scrape of 1,000 chatbots.
 		gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
-			families, err := chatbots.Gather()
+			families, err := config.Chatbots.WithContext(ctx).Gather()
 			if r.Context().Err() != nil {
 				return nil, nil //nolint:nilerr // nobody is there to read either
 			}
 			own, ownErr := config.Registry.Gather()
-			return append(families, own...), errors.Join(err, ownErr)
+			return slices.Concat(families, own), errors.Join(err, ownErr)
 		})
 		promhttp.HandlerFor(gather, promhttp.HandlerOpts{
-			ErrorLog:          errorLog{config.Logger},
-			ErrorHandling:     promhttp.ContinueOnError,
-			Registry:          config.Registry,
-			EnableOpenMetrics: true,
+			ErrorLog:           errorLog{config.Logger},
+			ErrorHandling:      promhttp.ContinueOnError,
+			Registry:           config.Registry,
+			EnableOpenMetrics:  true,
+			DisableCompression: true,
 		}).ServeHTTP(w, r)
 	})
 }

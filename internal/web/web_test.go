@@ -1,12 +1,16 @@
 package web_test
 
 import (
+	"compress/gzip"
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,11 +27,12 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // slowAPI has one session for every chatbot, but needs a second to say so; the
-// chatbot named never needs for ever.
-type slowAPI struct{}
+// chatbot named never needs for ever. It counts the requests.
+type slowAPI struct{ requests *atomic.Int64 }
 
-func (slowAPI) Sessions(ctx context.Context, chatbot string, _ time.Time, _ *client.Validator) iter.Seq2[client.Session, error] {
+func (a slowAPI) Sessions(ctx context.Context, chatbot string, _ time.Time, _ *client.Validator) iter.Seq2[client.Session, error] {
 	return func(yield func(client.Session, error) bool) {
+		a.requests.Add(1)
 		takes := time.Second
 		if chatbot == "never" {
 			takes = 24 * time.Hour
@@ -43,9 +48,14 @@ func (slowAPI) Sessions(ctx context.Context, chatbot string, _ time.Time, _ *cli
 
 func newHandler(t *testing.T, path string, chatbots ...collector.Chatbot) http.Handler {
 	t.Helper()
+	return newHandlerOf(t, slowAPI{new(atomic.Int64)}, path, chatbots...)
+}
+
+func newHandlerOf(t *testing.T, api slowAPI, path string, chatbots ...collector.Chatbot) http.Handler {
+	t.Helper()
 	registry := prometheus.NewRegistry()
 	source := collector.NewSource(collector.SourceConfig{
-		API: slowAPI{}, Concurrency: 4, Timeout: 30 * time.Second, Registerer: registry, Logger: log.NewNopLogger(),
+		API: api, Concurrency: 4, Timeout: 30 * time.Second, Registerer: registry, Logger: log.NewNopLogger(),
 	})
 	handler, err := web.NewHandler(web.Config{
 		TelemetryPath: path,
@@ -156,6 +166,61 @@ func TestScrapeTimeout(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Twenty scrapes that overlap cost one request, also when who came first leaves.
+func TestOverlap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := slowAPI{new(atomic.Int64)}
+		handler := newHandlerOf(t, api, "/metrics", collector.Chatbot{UUID: "shared"})
+		first, leave := context.WithCancel(t.Context())
+		var scrapes sync.WaitGroup
+		scrapes.Go(func() {
+			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil).WithContext(first))
+		})
+		synctest.Wait()
+		for range 19 {
+			time.Sleep(10 * time.Millisecond)
+			scrapes.Go(func() {
+				if page := get(handler, "GET", "/metrics", nil).Body.String(); !strings.Contains(page, `chatwize_sessions{chatbot="shared"} 1`) {
+					t.Errorf("no numbers in\n%s", page)
+				}
+			})
+		}
+		synctest.Wait()
+		leave()
+		scrapes.Wait()
+		if got := api.requests.Load(); got != 1 {
+			t.Errorf("the API got %d requests, want 1", got)
+		}
+	})
+}
+
+// A page is compressed for whoever accepts that, and is the same.
+func TestCompression(t *testing.T) {
+	var chatbots []collector.Chatbot
+	for i := range 100 {
+		chatbots = append(chatbots, collector.Chatbot{UUID: fmt.Sprint("chatbot ", i), Name: "Zoë"})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		handler := newHandler(t, "/metrics", chatbots...)
+		for accepts, encoding := range map[string]string{"": "", "gzip": "gzip", "deflate, gzip;q=0": "", "zstd": ""} {
+			got := get(handler, "GET", "/metrics", http.Header{"Accept-Encoding": {accepts}})
+			page := io.Reader(got.Body)
+			if encoding == "gzip" {
+				var err error
+				if page, err = gzip.NewReader(page); err != nil {
+					t.Fatal(err)
+				}
+			}
+			text, err := io.ReadAll(page)
+			if err != nil || got.Header().Get("Content-Encoding") != encoding ||
+				!strings.HasPrefix(got.Header().Get("Content-Type"), "text/plain") ||
+				strings.Count(string(text), `name="Zoë"} 1`) != len(chatbots) {
+				t.Errorf("for %q: got %v and %v\n%s", accepts, got.Header(), err, text)
+			}
+		}
+	})
 }
 
 // The counters on a page include the scrape that made the page.
