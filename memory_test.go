@@ -50,8 +50,8 @@ func buildBinary(t *testing.T) string {
 	return binary
 }
 
-// No answer makes the exporter hold more than 32 MiB over what it needs anyway,
-// and the healthy chatbot beside keeps its numbers.
+// No answer makes the exporter hold more than 32 MiB over what it needs anyway, nor
+// a million sessions more than 10, and the healthy chatbot beside keeps its numbers.
 func TestMemory(t *testing.T) {
 	binary := buildBinary(t)
 	megabyte := strings.Repeat("x", 1<<20)
@@ -103,7 +103,7 @@ func TestMemory(t *testing.T) {
 	defer server.Close()
 
 	p := startCommand(t, exec.Command(binary, "--web.listen-address=127.0.0.1:0", "--log.level=debug",
-		"--chatwize.url="+server.URL, "--chatwize.chatbot="+healthy, "--chatwize.chatbot="+faulty, "--chatwize.timeout=2s"),
+		"--chatwize.url="+server.URL, "--chatwize.chatbot="+healthy, "--chatwize.chatbot="+faulty, "--chatwize.timeout=4s"),
 		"CHATWIZE_TOKEN="+secretKey)
 	fine := body("[" + session + "]")
 	fault.Store(&fine)
@@ -111,6 +111,14 @@ func TestMemory(t *testing.T) {
 		p.get(t, "/metrics")
 	}
 	idle := peakMemory(t, p.Process.Pid)
+	million := repeat("["+session, strings.Repeat(","+session, 999), 1001, "]")
+	fault.Store(&million)
+	contains(t, p.get(t, "/metrics"), `chatwize_sessions{chatbot="`+faulty+`"} 1e+06`)
+	if over := peakMemory(t, p.Process.Pid) - idle; over > 10<<20 {
+		t.Errorf("memory rose by %d KiB for a million sessions", over>>10)
+	} else {
+		t.Logf("a million sessions: %d KiB over idle", over>>10)
+	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			fault.Store(&test)

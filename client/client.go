@@ -200,7 +200,7 @@ func (c *Client) get(ctx context.Context, endpoint string, query url.Values, kno
 		discard(response)
 		return nil, err
 	}
-	body, err := newBody(response)
+	body, err := newBody(ctx, response)
 	if err != nil {
 		response.Body.Close()
 		return nil, err
@@ -236,13 +236,14 @@ func newBuffers() *buffers {
 // body is a response's body without its content encoding. It remembers which of
 // the two failed, the wire or what came over it.
 type body struct {
+	ctx       context.Context // of the request
 	wire      wireReader
 	content   io.Reader
 	validator Validator
 }
 
-func newBody(response *http.Response) (*body, error) {
-	b := &body{wire: wireReader{ReadCloser: response.Body}, validator: newValidator(response.Header)}
+func newBody(ctx context.Context, response *http.Response) (*body, error) {
+	b := &body{ctx: ctx, wire: wireReader{ReadCloser: response.Body}, validator: newValidator(response.Header)}
 	switch strings.ToLower(response.Header.Get("Content-Encoding")) {
 	case "", "identity":
 		b.content = &b.wire
@@ -254,7 +255,15 @@ func newBody(response *http.Response) (*body, error) {
 	return b, nil
 }
 
-func (b *body) Read(p []byte) (int, error) { return b.content.Read(p) }
+// Read ends with the request's context. The wire does that too, but much may come of
+// the little that has been read from it already.
+func (b *body) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		b.wire.err = err
+		return 0, err
+	}
+	return b.content.Read(p)
+}
 
 func (b *body) Close() error { return b.wire.Close() }
 

@@ -615,6 +615,27 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// A list that has come, as far as the wire is concerned, ends with its context too.
+func TestTimeoutOfWhatHasCome(t *testing.T) {
+	var zipped bytes.Buffer
+	compressor := gzip.NewWriter(&zipped)
+	_, _ = io.WriteString(compressor, "[{}"+strings.Repeat(",{}", 4<<20)+"]")
+	_ = compressor.Close()
+	c := newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(zipped.Bytes())
+	}))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var last error
+	for _, last = range c.Sessions(ctx, chatbot, time.Time{}, nil) {
+		cancel()
+	}
+	if failure(t, last).Reason != client.Timeout || !errors.Is(last, context.Canceled) {
+		t.Errorf("got %v", last)
+	}
+}
+
 func TestKeyCannotBeRead(t *testing.T) {
 	requests := 0
 	base, err := url.Parse(serve(t, func(http.ResponseWriter, *http.Request) { requests++ }))
