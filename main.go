@@ -2,9 +2,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	stdlog "log"
 	"log/slog"
@@ -14,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,11 +30,14 @@ import (
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
+	"github.com/schollz/progressbar/v3"
 	sloggokit "github.com/tjhop/slog-gokit"
+	"golang.org/x/term"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/apimetrics"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/check"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/settings"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/simulator"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
@@ -47,15 +53,17 @@ const (
 type account struct {
 	url      *url.URL
 	key      func(context.Context) (string, error)
-	chatbots []collector.Chatbot
+	chatbots collector.Chatbots // none: those that the API lists
 }
 
 // options are the settings of the exporter itself.
 type options struct {
 	telemetryPath          string
+	probeOnly              bool
 	concurrency            int
 	timeout, timeoutOffset time.Duration
 	cacheTTL               time.Duration
+	discoveryInterval      time.Duration
 	window, fullInterval   time.Duration
 }
 
@@ -69,6 +77,10 @@ func main() {
 
 		serveCommand = app.Command("serve", "Serve the metrics of the account's chatbots.").Default()
 		demoCommand  = app.Command("demo", "Serve the metrics of a simulated account, whatever account is set.")
+		checkCommand = app.Command("check", "Ask the API once for every chatbot and print a table; exit with status 1 if any failed.")
+		checkFormat  = settings.OneOf(checkCommand.Flag("format",
+			"Format of what is printed: table, json.").
+			Default("table"), "table", "json")
 
 		apiURL = settings.BaseURL(app.Flag("chatwize.url",
 			"Base URL of the Chatwize API.").
@@ -77,7 +89,7 @@ func main() {
 			"File that holds the API key; it is read again when it changes.").
 			Envar("CHATWIZE_TOKEN_FILE").PlaceHolder("FILE").String()
 		chatbots = settings.NewChatbots(app.Flag("chatwize.chatbot",
-			"Chatbot to show. Repeatable; in the environment separated by commas or newlines.").
+			"Chatbot to show. Repeatable; in the environment separated by commas or newlines. Without any, all of the account.").
 			Envar("CHATWIZE_CHATBOTS").PlaceHolder("UUID[=NAME]"))
 		timeout = settings.Duration(app.Flag("chatwize.timeout",
 			"Longest a fetch may take. Prometheus's own scrape timeout shortens it.").
@@ -92,12 +104,18 @@ func main() {
 		cacheTTL = settings.Duration(app.Flag("chatwize.cache-ttl",
 			"How long a chatbot's numbers may be served again; 0: every scrape fetches.").
 			Envar("CHATWIZE_CACHE_TTL").Default("0s"), 0)
+		discoveryInterval = settings.Duration(app.Flag("chatwize.discovery-interval",
+			"How long a discovered list of chatbots is kept.").
+			Envar("CHATWIZE_DISCOVERY_INTERVAL").Default("5m"), 0)
 		window = settings.Duration(app.Flag("chatwize.window",
 			"Incremental mode: fetch only sessions younger than this between full fetches; 0: off.").
 			Envar("CHATWIZE_WINDOW").Default("0s"), 0)
 		fullInterval = settings.Duration(app.Flag("chatwize.full-interval",
 			"In incremental mode, how often the whole list is fetched again.").
 			Envar("CHATWIZE_FULL_INTERVAL").Default("1h"), 0)
+		probeOnly = settings.Bool(app.Flag("chatwize.probe-only",
+			"Show chatbots on /probe alone, and the exporter's own metrics on --web.telemetry-path.").
+			Envar("CHATWIZE_PROBE_ONLY"))
 
 		telemetryPath = settings.Text(app.Flag("web.telemetry-path",
 			"Path under which the metrics are served.").
@@ -121,43 +139,58 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 
+	logger, slogger := newLoggers(os.Stderr, *logFormat, *logLevel)
+	options := options{
+		telemetryPath:     *telemetryPath,
+		probeOnly:         *probeOnly,
+		concurrency:       *concurrency,
+		timeout:           *timeout,
+		timeoutOffset:     *timeoutOffset,
+		cacheTTL:          *cacheTTL,
+		discoveryInterval: *discoveryInterval,
+		window:            *window,
+		fullInterval:      *fullInterval,
+	}
 	var shown account
-	switch command {
-	case serveCommand.FullCommand():
-		key, err := settings.Key(ctx, *tokenFile, os.Getenv(settings.TokenVariable))
-		app.FatalIfError(err, "")
-		if len(chatbots.List()) == 0 {
-			app.Fatalf("--chatwize.chatbot (CHATWIZE_CHATBOTS): there is no chatbot; give the UUID of at least one")
-		}
-		shown = account{url: *apiURL, key: key, chatbots: chatbots.List()}
-	case demoCommand.FullCommand():
+	if command == demoCommand.FullCommand() {
 		shown, err = startDemo()
 		app.FatalIfError(err, "demo")
+	} else {
+		key, err := settings.Key(ctx, *tokenFile, os.Getenv(settings.TokenVariable))
+		app.FatalIfError(err, "")
+		shown = account{url: *apiURL, key: key, chatbots: chatbots.List()}
 	}
-	if err := toolkit.Validate(*listen.WebConfigFile); err != nil {
-		app.Fatalf("--web.config.file: %s; mend that file or leave out the flag", strings.Join(strings.Fields(err.Error()), " "))
-	}
-
-	logger, slogger := newLoggers(os.Stderr, *logFormat, *logLevel)
-	handler, err := newHandler(shown, options{
-		telemetryPath: *telemetryPath,
-		concurrency:   *concurrency,
-		timeout:       *timeout,
-		timeoutOffset: *timeoutOffset,
-		cacheTTL:      *cacheTTL,
-		window:        *window,
-		fullInterval:  *fullInterval,
-	}, logger)
-	app.FatalIfError(err, "")
-
-	level.Info(logger).Log("msg", "Starting "+program, "version", version.Info(), "api", shown.url, "chatbots", len(shown.chatbots))
 	if settings.IsPlaintext(shown.url) {
 		level.Warn(logger).Log("msg", "The API key is sent unencrypted", "todo", "use https in --chatwize.url")
 	}
-	if err := serve(ctx, stop, handler, listen, logger, slogger); err != nil {
-		level.Error(logger).Log("msg", "Cannot serve", "err", err, "todo", "check --web.listen-address, --web.config.file and --web.systemd-socket")
-		os.Exit(1)
+
+	switch command {
+	case checkCommand.FullCommand():
+		healthy, err := runCheck(ctx, shown, options, *checkFormat, *logFormat, *logLevel)
+		app.FatalIfError(err, "check")
+		if !healthy {
+			os.Exit(1)
+		}
+	case serveCommand.FullCommand(), demoCommand.FullCommand():
+		if err := toolkit.Validate(*listen.WebConfigFile); err != nil {
+			app.Fatalf("--web.config.file: %s; mend that file or leave out the flag", strings.Join(strings.Fields(err.Error()), " "))
+		}
+		handler, err := newHandler(shown, options, logger)
+		app.FatalIfError(err, "")
+		level.Info(logger).Log("msg", "Starting "+program, "version", version.Info(), "api", shown.url, "chatbots", shown.count())
+		if err := serve(ctx, stop, handler, listen, logger, slogger); err != nil {
+			level.Error(logger).Log("msg", "Cannot serve", "err", err, "todo", "check --web.listen-address, --web.config.file and --web.systemd-socket")
+			os.Exit(1)
+		}
 	}
+}
+
+// count returns how many chatbots an account has, as far as is known at the start.
+func (a account) count() any {
+	if len(a.chatbots) == 0 {
+		return "to be discovered"
+	}
+	return len(a.chatbots)
 }
 
 // setVersion takes the version from the module where the build did not stamp one.
@@ -181,14 +214,9 @@ func newLoggers(writer io.Writer, format, minimum string) (log.Logger, *slog.Log
 	return log.With(logger, slog.TimeKey, log.DefaultTimestampUTC), slogger
 }
 
-// newHandler returns the handler of all endpoints for the chatbots of an account.
-func newHandler(shown account, options options, logger log.Logger) (http.Handler, error) {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(
-		versioncollector.NewCollector(program),
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	)
+// newSource returns the source of an account's summaries and the directory of its
+// chatbots, with their metrics in registry.
+func newSource(shown account, options options, registry *prometheus.Registry, logger log.Logger) (*collector.Source, collector.Directory) {
 	source := collector.NewSource(collector.SourceConfig{
 		API: client.New(client.Config{
 			URL:       shown.url,
@@ -204,13 +232,59 @@ func newHandler(shown account, options options, logger log.Logger) (http.Handler
 		Registerer:   registry,
 		Logger:       logger,
 	})
+	if len(shown.chatbots) > 0 {
+		return source, shown.chatbots
+	}
+	discovery := collector.NewDiscovery(source, options.discoveryInterval)
+	registry.MustRegister(discovery)
+	return source, discovery
+}
+
+// newHandler returns the handler of all endpoints for the chatbots of an account.
+func newHandler(shown account, options options, logger log.Logger) (http.Handler, error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		versioncollector.NewCollector(program),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	source, directory := newSource(shown, options, registry, logger)
 	return web.NewHandler(web.Config{
 		TelemetryPath: options.telemetryPath,
-		Chatbots:      collector.New(source, shown.chatbots),
+		Directory:     directory,
+		Chatbots:      collector.New(source, directory),
+		ProbeOnly:     options.probeOnly,
 		Registry:      registry,
 		TimeoutOffset: options.timeoutOffset,
 		Logger:        logger,
 	})
+}
+
+// runCheck prints how an account's chatbots are doing, and tells whether all are
+// doing well. What is logged meanwhile comes after the progress and before the rest.
+func runCheck(ctx context.Context, shown account, options options, format, logFormat, logLevel string) (healthy bool, err error) {
+	var logged bytes.Buffer
+	logger, _ := newLoggers(&logged, logFormat, logLevel)
+	source, directory := newSource(shown, options, prometheus.NewRegistry(), logger)
+	chatbots, err := directory.Chatbots(ctx)
+	if err != nil {
+		_, _ = logged.WriteTo(os.Stderr)
+		return false, fmt.Errorf("discovering the chatbots: %w; or name them with --chatwize.chatbot", err)
+	}
+	progress := progressbar.NewOptions(len(chatbots), progressbar.OptionSetWriter(os.Stderr),
+		progressbar.OptionSetDescription("asking for chatbots"), progressbar.OptionShowCount(),
+		progressbar.OptionSetVisibility(term.IsTerminal(int(os.Stderr.Fd()))), progressbar.OptionClearOnFinish())
+	results := check.Run(ctx, source, chatbots, func() { _ = progress.Add(1) })
+	_ = progress.Finish()
+	_, _ = logged.WriteTo(os.Stderr)
+	write := check.WriteTable
+	if format == "json" {
+		write = check.WriteJSON
+	}
+	if err := write(os.Stdout, results); err != nil {
+		return false, err
+	}
+	return !slices.ContainsFunc(results, func(r check.Result) bool { return !r.OK() }), nil
 }
 
 // startDemo starts a simulated account on a loopback port, for as long as the
@@ -223,14 +297,10 @@ func startDemo() (account, error) {
 	key := rand.Text()
 	demo := simulator.Demo(key, time.Now())
 	go func() { _ = http.Serve(listener, demo) }()
-	shown := account{
+	return account{
 		url: &url.URL{Scheme: "http", Host: listener.Addr().String()},
 		key: func(context.Context) (string, error) { return key, nil },
-	}
-	for _, chatbot := range demo.Chatbots {
-		shown.chatbots = append(shown.chatbots, collector.Chatbot{UUID: chatbot.UUID, Name: chatbot.Name})
-	}
-	return shown, nil
+	}, nil
 }
 
 // lineWriter logs each line that the standard library's logger writes to it.

@@ -565,6 +565,97 @@ func TestDemo(t *testing.T) {
 	}
 }
 
+// Without chatbots the account's are discovered; those that are configured without a
+// name cost no request that the user did not want.
+func TestDiscovery(t *testing.T) {
+	var lists atomic.Int64
+	account := &simulator.Account{Key: key, Chatbots: []simulator.Chatbot{{UUID: shop, Name: "Shop"}, {UUID: desk, Name: "Desk"}}}
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/chatbots") {
+			lists.Add(1)
+		}
+		account.ServeHTTP(w, r)
+	}))
+	defer api.Close()
+	environment := []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_URL=" + api.URL}
+	p := start(t, environment)
+	contains(t, p.get(t, "/metrics"),
+		`chatwize_chatbot_info{chatbot="`+shop+`",name="Shop"} 1`, `chatwize_chatbot_info{chatbot="`+desk+`",name="Desk"} 1`,
+		"\nchatwize_discovery_up 1\n", `chatwize_api_requests_total{code="200",endpoint="chatbots"} 1`)
+	contains(t, p.get(t, "/sd"), `{"targets":["`+desk+`"],"labels":{"__meta_chatwize_chatbot_name":"Desk"}}`)
+	contains(t, p.get(t, "/probe?target="+shop), `chatwize_up{chatbot="`+shop+`"} 1`)
+	if n := lists.Load(); n != 1 {
+		t.Errorf("the chatbots were asked for %d times, want once", n)
+	}
+	p = start(t, environment, "--chatwize.chatbot="+shop)
+	page := p.get(t, "/metrics") + p.get(t, "/sd") + p.get(t, "/probe?target="+shop)
+	contains(t, page, `chatwize_chatbot_info{chatbot="`+shop+`",name="`+shop+`"} 1`, `"__meta_chatwize_chatbot_name":"`+shop+`"`)
+	if n := lists.Load(); n != 1 || strings.Contains(page, "chatwize_discovery_up") {
+		t.Errorf("the chatbots were asked for %d times, want no more than before\n%s", n, page)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	const second = "00000000000000000000000000000002"
+	unlisted := atomic.Bool{}
+	account := &simulator.Account{Key: key, Chatbots: []simulator.Chatbot{
+		{UUID: shop, Name: "買い物 Shop", Sessions: simulator.Uniform(1000, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Hour)},
+		{UUID: second, Name: "Desk", Fault: func(time.Time) simulator.Fault { return simulator.Fault{Status: 403} }},
+	}}
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if unlisted.Load() && strings.HasSuffix(r.URL.Path, "/chatbots") {
+			http.NotFound(w, r)
+			return
+		}
+		account.ServeHTTP(w, r)
+	}))
+	defer api.Close()
+	run := func(arguments ...string) (stdout, stderr string, status int) {
+		command := command(t, []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_URL=" + api.URL}, append([]string{"check"}, arguments...)...)
+		var out, errOut bytes.Buffer
+		command.Stdout, command.Stderr = &out, &errOut
+		var exit *exec.ExitError
+		if err := command.Run(); err != nil && !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+		if strings.Contains(out.String()+errOut.String(), key) {
+			t.Errorf("the key is shown: %s%s", &out, &errOut)
+		}
+		return out.String(), errOut.String(), command.ProcessState.ExitCode()
+	}
+	out, log, status := run()
+	lines := regexp.MustCompile(`\d+m?s\n`).ReplaceAllString(out, "7ms\n")
+	want := "" +
+		"CHATBOT                           NAME         STATUS       SESSIONS  LEADS  VERIFIED  NEWEST SESSION        TIME TAKEN\n" +
+		shop + "  買い物 Shop  ok           1000      334    143       2026-02-11T15:00:00Z  7ms\n" +
+		second + "  Desk         key refused  -         -      -         -                     7ms\n"
+	if lines != want || status != 1 {
+		t.Errorf("status %d with\n%s\nwant\n%s", status, out, want)
+	}
+	contains(t, log, "level=warn", "reason=unauthorized", "name=Desk")
+	if out, log, status := run("--chatwize.chatbot=" + shop); status != 0 || log != "" || !strings.Contains(out, " ok ") {
+		t.Errorf("one chatbot that works: status %d with\n%s%s", status, out, log)
+	}
+
+	out, _, status = run("--format=json")
+	var results []map[string]any
+	if err := json.Unmarshal([]byte(out), &results); err != nil || status != 1 || len(results) != 2 {
+		t.Fatalf("status %d, %v with %s", status, err, out)
+	}
+	if r := results[0]; r["chatbot"] != shop || r["name"] != "買い物 Shop" || r["status"] != "ok" || r["sessions"] != 1000.0 || r["leads"] != 334.0 ||
+		r["verified"] != 143.0 || r["newest_session"] != "2026-02-11T15:00:00Z" || r["seconds"] == nil {
+		t.Errorf("got %v", r)
+	}
+	if r := results[1]; len(r) != 4 || r["status"] != "key refused" {
+		t.Errorf("got %v", r)
+	}
+
+	unlisted.Store(true)
+	if out, log, status := run(); status != 1 || out != "" || !strings.Contains(log, "--chatwize.chatbot") {
+		t.Errorf("without a list: status %d with\n%s%s", status, out, log)
+	}
+}
+
 // The dashboard shows metrics that there are.
 func TestDashboard(t *testing.T) {
 	dashboard, err := os.ReadFile("dashboards/chatwize.json")
@@ -617,7 +708,10 @@ func TestWrongSetting(t *testing.T) {
 		{"URL with a password", []string{token}, []string{chatbot, "--chatwize.url=https://me:" + key + "@app.chatwize.ai"}, []string{"--chatwize.url", "--chatwize.token-file"}},
 		{"URL with a query", []string{token}, []string{chatbot, "--chatwize.url=https://app.chatwize.ai/?key=" + key}, []string{"--chatwize.url", "query"}},
 		{"URL that is none", []string{token}, []string{chatbot, "--chatwize.url=https://%zz" + key}, []string{"--chatwize.url", "https://app.chatwize.ai"}},
-		{"no chatbot", []string{token}, nil, []string{"--chatwize.chatbot", "CHATWIZE_CHATBOTS"}},
+		{"discovery interval negative", []string{token}, []string{"--chatwize.discovery-interval=-1s"}, []string{"--chatwize.discovery-interval", "too short"}},
+		{"probes neither alone nor not", []string{token, "CHATWIZE_PROBE_ONLY=maybe"}, nil, []string{"--chatwize.probe-only", "CHATWIZE_PROBE_ONLY", "true or false"}},
+		{"format of the check", []string{token}, []string{"check", "--format=yaml"}, []string{"--format", "table, json"}},
+		{"check without a key", nil, []string{"check"}, []string{"--chatwize.token-file", "no API key"}},
 		{"chatbot not a UUID", []string{token}, []string{"--chatwize.chatbot=" + key}, []string{"--chatwize.chatbot", "chatbot 1", "UUID"}},
 		{"chatbot one digit short", []string{token}, []string{chatbot, "--chatwize.chatbot=" + shop[1:] + "=Shop"}, []string{"--chatwize.chatbot", "chatbot 2", "UUID"}},
 		{"chatbot without its name", []string{token}, []string{chatbot + "="}, []string{"--chatwize.chatbot", "name"}},
@@ -686,7 +780,8 @@ func TestHelp(t *testing.T) {
 			"$CHATWIZE_TOKEN.", "--chatwize.chatbot", "$CHATWIZE_CHATBOTS", "--chatwize.timeout=30s", "$CHATWIZE_TIMEOUT",
 			"--chatwize.timeout-offset=500ms", "$CHATWIZE_TIMEOUT_OFFSET", "--chatwize.concurrency=4", "$CHATWIZE_CONCURRENCY",
 			"--web.telemetry-path=/metrics", "--web.listen-address=:10113", "--web.config.file", "--log.level=info", "--log.format=logfmt",
-			"serve*", "demo"},
+			"--chatwize.discovery-interval=5m", "$CHATWIZE_DISCOVERY_INTERVAL", "--[no-]chatwize.probe-only", "$CHATWIZE_PROBE_ONLY",
+			"serve*", "demo", "check"},
 		"--version":                {"chatwize_exporter, version "},
 		"--completion-script-bash": {"complete -F", "chatwize_exporter"},
 		"--completion-script-zsh":  {"#compdef chatwize_exporter"},

@@ -17,11 +17,11 @@ import (
 // cannot be fetched is shown as down and has no numbers.
 type Collector struct {
 	// ctx is that of the scrape; [prometheus.Collector] passes none.
-	ctx      context.Context
-	source   *Source
-	chatbots []Chatbot
-	descs    *descs
-	last     *atomic.Pointer[gathered]
+	ctx       context.Context
+	source    *Source
+	directory Directory
+	descs     *descs
+	last      *atomic.Pointer[gathered]
 }
 
 // shown is a chatbot with what its metrics tell.
@@ -42,13 +42,13 @@ type descs struct {
 	lastCreated, lastModified, lastFetch, fetchDuration, info *prometheus.Desc
 }
 
-// New returns a Collector of chatbots.
-func New(source *Source, chatbots []Chatbot) *Collector {
+// New returns a Collector of the chatbots in a directory.
+func New(source *Source, directory Directory) *Collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName("chatwize", "", name), help,
 			append([]string{"chatbot"}, labels...), nil)
 	}
-	return &Collector{ctx: context.Background(), source: source, chatbots: chatbots, last: &atomic.Pointer[gathered]{}, descs: &descs{
+	return &Collector{ctx: context.Background(), source: source, directory: directory, last: &atomic.Pointer[gathered]{}, descs: &descs{
 		up: desc("up",
 			"Whether the chatbot's sessions could be fetched and read to the end (1) or not (0)."),
 		sessions: desc("sessions",
@@ -77,6 +77,14 @@ func (c *Collector) WithContext(ctx context.Context) *Collector {
 	scrape := *c
 	scrape.ctx = ctx
 	return &scrape
+}
+
+// Only returns a Collector of a single chatbot.
+func (c *Collector) Only(chatbot Chatbot) *Collector {
+	only := *c
+	only.directory = Chatbots{chatbot}
+	only.last = &atomic.Pointer[gathered]{}
+	return &only
 }
 
 // Describe sends the descriptors of all metrics.
@@ -123,16 +131,17 @@ func (c collected) Collect(ch chan<- prometheus.Metric) { c.send(ch, c.shown) }
 // fetch fetches the chatbots' sessions.
 func (c *Collector) fetch() []shown {
 	start := time.Now()
-	all := make([]shown, len(c.chatbots))
+	chatbots, _ := c.directory.Chatbots(c.ctx) // that it failed is counted and logged there
+	all := make([]shown, len(chatbots))
 	failed := 0
-	for i, fetch := range c.source.FetchAll(c.ctx, c.chatbots) {
-		all[i] = shown{c.chatbots[i], fetch}
+	for i, fetch := range c.source.FetchAll(c.ctx, chatbots) {
+		all[i] = shown{chatbots[i], fetch}
 		if fetch.Err != nil {
 			failed++
 		}
 	}
 	level.Debug(c.source.Logger).Log("msg", "collected the chatbots",
-		"chatbots", len(c.chatbots), "failed", failed, "took", time.Since(start))
+		"chatbots", len(chatbots), "failed", failed, "took", time.Since(start))
 	return all
 }
 
@@ -157,11 +166,7 @@ func (c *Collector) metrics(chatbot Chatbot, fetch Fetch) []prometheus.Metric {
 			gauge(desc, float64(t.Unix())+float64(t.Nanosecond())/1e9)
 		}
 	}
-	name := chatbot.Name
-	if name == "" {
-		name = chatbot.UUID
-	}
-	gauge(c.descs.info, 1, name)
+	gauge(c.descs.info, 1, chatbot.ShownName())
 	gauge(c.descs.fetchDuration, fetch.Took.Seconds())
 	if fetch.Err != nil {
 		gauge(c.descs.up, 0)

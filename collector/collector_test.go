@@ -53,6 +53,8 @@ func (a api) Sessions(ctx context.Context, chatbot string, _ time.Time, _ *clien
 	}
 }
 
+func (api) Chatbots(context.Context) ([]client.Chatbot, int, error) { return nil, 0, nil }
+
 // The clock of the tests stands at midnight when each begins.
 var midnight = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
@@ -93,7 +95,7 @@ func TestCollect(t *testing.T) {
 		var logged bytes.Buffer
 		registry.MustRegister(collector.New(
 			newSource(source, 4, registry, log.NewLogfmtLogger(&logged)),
-			[]collector.Chatbot{
+			collector.Chatbots{
 				{UUID: busy, Name: "Shop"}, {UUID: empty}, {UUID: odd, Name: `"Ödd"`}, {UUID: broken, Name: "Broken"},
 			}))
 		// 946684800 is midnight.
@@ -177,7 +179,7 @@ func TestGather(t *testing.T) {
 				{sessions: make([]client.Session, 1)}, {sessions: make([]client.Session, 2)}, {err: &client.Error{Reason: client.NotFound}},
 			}},
 			Concurrency: 1, Timeout: time.Minute, CacheTTL: time.Minute, Registerer: prometheus.NewRegistry(), Logger: log.NewNopLogger(),
-		}), []collector.Chatbot{{UUID: "a"}})
+		}), collector.Chatbots{{UUID: "a"}})
 		for i, sessions := range []int{1, 1, 2, 2, 0, 0} {
 			want := "# HELP chatwize_sessions Sessions of the chatbot.\n# TYPE chatwize_sessions gauge\n" +
 				fmt.Sprintf("chatwize_sessions{chatbot=\"a\"} %d\n", sessions)
@@ -264,7 +266,7 @@ func TestConcurrency(t *testing.T) {
 		scraped := make(chan int)
 		var collectors []*collector.Collector
 		for scrape := range 2 {
-			var chatbots []collector.Chatbot
+			var chatbots collector.Chatbots
 			for i := range 10 {
 				chatbot := collector.Chatbot{UUID: fmt.Sprint(scrape, i)}
 				counting.api[chatbot.UUID] = answer{takes: time.Second}

@@ -46,7 +46,7 @@ func (s *Source) FetchAll(ctx context.Context, chatbots []Chatbot) []Fetch {
 	close(turn)
 	for _, i := range missing {
 		if err := s.pause.check(); err != nil {
-			s.report(chatbots[i], err)
+			s.reportChatbot(chatbots[i], err)
 			fetches[i] = Fetch{Finished: time.Now(), Err: err}
 			continue
 		}
@@ -141,7 +141,7 @@ func (s *Source) fail(f *flight, err, cause error) {
 	f.reported = f.reported || !known
 	s.mutex.Unlock()
 	if !known {
-		s.report(f.chatbot, err)
+		s.reportChatbot(f.chatbot, err)
 	}
 }
 
@@ -182,7 +182,7 @@ func (s *Source) fetch(ctx context.Context, f *flight, turn <-chan struct{}) Fet
 	h := s.history[f.chatbot.UUID]
 	s.mutex.Unlock()
 	start = time.Now()
-	fetch := end(s.try(ctx, f.chatbot, &h))
+	fetch := end(try(ctx, &s.pause, func() (Summary, error) { return s.sum(ctx, f.chatbot, &h) }))
 	if !errors.Is(fetch.Err, errPaused) {
 		h.took = fetch.Took
 	}
@@ -198,6 +198,11 @@ func (s *Source) fetch(ctx context.Context, f *flight, turn <-chan struct{}) Fet
 		h.took = took
 	}
 	s.history[f.chatbot.UUID] = h
+	var failure *client.Error
+	if errors.As(fetch.Err, &failure) && failure.Reason == client.NotFound {
+		// Whoever probes may ask for any number of chatbots that are not there.
+		delete(s.history, f.chatbot.UUID)
+	}
 	return fetch
 }
 

@@ -2,8 +2,15 @@ package collector
 
 import "github.com/chatwize-exporter/chatwize_exporter/client"
 
-// remedy says what an operator can do about a failed fetch.
-func remedy(failure *client.Error) string {
+// What an operator can do where the API says 404.
+const (
+	findSessions = "check the chatbot's UUID and that --chatwize.url is the brand the account is with"
+	findChatbots = "name the chatbots with --chatwize.chatbot, as not every brand lists them; or check --chatwize.url"
+)
+
+// remedy says what an operator can do about a failed fetch, with find where the API
+// says 404.
+func remedy(failure *client.Error, find string) string {
 	switch failure.Reason {
 	case client.Unauthorized:
 		if failure.Status == 0 {
@@ -11,7 +18,7 @@ func remedy(failure *client.Error) string {
 		}
 		return "check that the API key is this account's and still valid"
 	case client.NotFound:
-		return "check the chatbot's UUID and that --chatwize.url is the brand the account is with"
+		return find
 	case client.RateLimited:
 		return "scrape less often"
 	case client.Timeout:

@@ -17,27 +17,27 @@ const (
 	nextInterval  = 2                      // times the one before
 )
 
-// try fetches and adds up the sessions of a chatbot, and does so again after a
-// transient failure as long as ctx leaves time for it. The error is that of the
-// last try.
-func (s *Source) try(ctx context.Context, chatbot Chatbot, h *history) (Summary, error) {
+// try fetches, and does so again after a transient failure as long as ctx, which
+// has a deadline, leaves time for it. The error is that of the last try.
+func try[T any](ctx context.Context, pause *pause, fetch func() (T, error)) (T, error) {
+	var nothing T
 	var last error
 	deadline, _ := ctx.Deadline()
-	summary, err := backoff.Retry(ctx, func() (Summary, error) {
-		if err := s.pause.check(); err != nil {
+	fetched, err := backoff.Retry(ctx, func() (T, error) {
+		if err := pause.check(); err != nil {
 			if last == nil {
 				last = err
 			}
-			return Summary{}, backoff.Permanent(last)
+			return nothing, backoff.Permanent(last)
 		}
-		var summary Summary
-		summary, last = s.sum(ctx, chatbot, h)
+		var fetched T
+		fetched, last = fetch()
 		var failure *client.Error
 		if errors.As(last, &failure) && !failure.Transient {
-			s.pause.until(failure.RetryAt)
-			return summary, backoff.Permanent(last)
+			pause.until(failure.RetryAt)
+			return fetched, backoff.Permanent(last)
 		}
-		return summary, last
+		return fetched, last
 	},
 		backoff.WithBackOff(&backoff.ExponentialBackOff{
 			InitialInterval:     firstInterval,
@@ -50,7 +50,7 @@ func (s *Source) try(ctx context.Context, chatbot Chatbot, h *history) (Summary,
 	)
 	if err != nil {
 		// Retry returns the context's error where that ended the wait for a next try.
-		return Summary{}, last
+		return nothing, last
 	}
-	return summary, nil
+	return fetched, nil
 }

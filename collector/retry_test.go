@@ -22,6 +22,7 @@ import (
 // tries answers requests one after the other, the last answer for ever, and
 // remembers when they came.
 type tries struct {
+	api
 	answers []answer
 	at      []time.Time
 }

@@ -16,17 +16,10 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
 
-// Chatbot is a chatbot to be shown.
-type Chatbot struct {
-	// UUID is the chatbot's, as the user or the API writes it.
-	UUID string
-	// Name is shown beside it; the UUID where there is none.
-	Name string
-}
-
-// API reads the sessions of a chatbot, as [client.Client] does.
+// API reads an account, as [client.Client] does.
 type API interface {
 	Sessions(ctx context.Context, chatbot string, since time.Time, known *client.Validator) iter.Seq2[client.Session, error]
+	Chatbots(ctx context.Context) (chatbots []client.Chatbot, skipped int, err error)
 }
 
 // SourceConfig says how a Source fetches.
@@ -93,22 +86,29 @@ type Fetch struct {
 	Err error
 }
 
-// report counts a failed fetch and, unless it was not even tried, logs it.
-func (s *Source) report(chatbot Chatbot, err error) {
+// report counts a failed fetch and, unless it was not even tried, logs it with what
+// was being done, in pairs of key and value, and with what can be done about it,
+// which is find where the API says 404.
+func (s *Source) report(err error, find string, doing ...any) {
 	failure := &client.Error{Reason: client.Network}
 	errors.As(err, &failure)
 	s.errors.WithLabelValues(string(failure.Reason)).Inc()
 	if errors.Is(err, errPaused) {
 		return // the log has told of it once, when the API asked for it
 	}
-	line := []any{"msg", "fetching the sessions failed", "chatbot", chatbot.UUID}
-	if chatbot.Name != "" {
-		line = append(line, "name", chatbot.Name)
-	}
-	line = append(line, "reason", failure.Reason, "err", err, "todo", remedy(failure))
+	line := append(doing, "reason", failure.Reason, "err", err, "todo", remedy(failure, find))
 	if !failure.RetryAt.IsZero() {
 		// Another answer may have asked for a longer pause.
 		line = append(line, "no_requests_until", s.pause.until(failure.RetryAt).UTC().Format(time.RFC3339))
 	}
 	level.Warn(s.Logger).Log(line...)
+}
+
+// reportChatbot reports the failed fetch of a chatbot's sessions.
+func (s *Source) reportChatbot(chatbot Chatbot, err error) {
+	doing := []any{"msg", "fetching the sessions failed", "chatbot", chatbot.UUID}
+	if chatbot.Name != "" {
+		doing = append(doing, "name", chatbot.Name)
+	}
+	s.report(err, findSessions, doing...)
 }

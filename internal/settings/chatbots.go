@@ -3,22 +3,19 @@ package settings
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
 )
-
-// uuid is how a UUID is written: 32 hexadecimal digits, with or without dashes.
-var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$`)
 
 // Chatbots are the chatbots given by a repeatable flag, each as UUID or UUID=NAME.
 type Chatbots struct {
 	flag          *kingpin.FlagClause
-	list          []collector.Chatbot
+	list          collector.Chatbots
 	onCommandLine bool
 }
 
@@ -30,7 +27,7 @@ func NewChatbots(flag *kingpin.FlagClause) *Chatbots {
 }
 
 // List returns the chatbots in the order they were given.
-func (c *Chatbots) List() []collector.Chatbot { return c.list }
+func (c *Chatbots) List() collector.Chatbots { return c.list }
 
 // String returns nothing: a default is not wanted in the help.
 func (c *Chatbots) String() string { return "" }
@@ -59,25 +56,18 @@ func (c *Chatbots) add(text string) error {
 	if err != nil {
 		return Error(c.flag, fmt.Errorf("chatbot %d %w", len(c.list)+1, err))
 	}
-	for _, other := range c.list {
-		if key(other.UUID) == key(chatbot.UUID) {
-			return Error(c.flag, fmt.Errorf("chatbot %s is given twice; leave one out", chatbot.UUID))
-		}
+	if _, given := c.list.Find(chatbot.UUID); given {
+		return Error(c.flag, fmt.Errorf("chatbot %s is given twice; leave one out", chatbot.UUID))
 	}
 	c.list = append(c.list, chatbot)
 	return nil
 }
 
-// key returns the same for all spellings of a UUID.
-func key(uuid string) string {
-	return strings.ToLower(strings.ReplaceAll(uuid, "-", ""))
-}
-
 func parseChatbot(text string) (collector.Chatbot, error) {
 	id, name, named := strings.Cut(text, "=")
 	chatbot := collector.Chatbot{UUID: strings.TrimSpace(id), Name: strings.TrimSpace(name)}
-	switch {
-	case !uuid.MatchString(chatbot.UUID):
+	switch _, ok := client.CanonicalUUID(chatbot.UUID); {
+	case !ok:
 		return collector.Chatbot{}, errors.New(
 			"is not a UUID; write 32 hexadecimal digits, with or without dashes, and =NAME behind them if you like")
 	case named && chatbot.Name == "":

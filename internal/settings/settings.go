@@ -73,6 +73,25 @@ func Text(flag *kingpin.FlagClause, check func(string) error) *string {
 	})
 }
 
+// switched is a [kingpin.Value] of a flag that needs no value on the command line.
+type switched struct{ *value[bool] }
+
+// IsBoolFlag tells kingpin so.
+func (switched) IsBoolFlag() bool { return true }
+
+// Bool makes flag a switch; its environment variable takes true or false.
+func Bool(flag *kingpin.FlagClause) *bool {
+	v := &value[bool]{flag: flag, text: "false", parse: func(text string) (bool, error) {
+		on, err := strconv.ParseBool(text)
+		if err != nil {
+			return false, errors.New("must be true or false")
+		}
+		return on, nil
+	}}
+	flag.SetValue(switched{v})
+	return &v.value
+}
+
 // Int makes flag take a whole number of at least least.
 func Int(flag *kingpin.FlagClause, least int) *int {
 	return parsed(flag, func(text string) (int, error) {

@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
+	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
 )
 
@@ -31,8 +32,12 @@ import (
 type Config struct {
 	// TelemetryPath is where the metrics are.
 	TelemetryPath string
-	// Chatbots are collected anew for each scrape.
+	// Directory tells which chatbots there are.
+	Directory collector.Directory
+	// Chatbots collects those of the directory anew for each scrape.
 	Chatbots *collector.Collector
+	// ProbeOnly keeps them from the page of all metrics.
+	ProbeOnly bool
 	// Registry holds the exporter's own metrics; the handlers' are added to it.
 	Registry *prometheus.Registry
 	// TimeoutOffset is what is taken off Prometheus's scrape timeout, so that the
@@ -44,8 +49,10 @@ type Config struct {
 
 // The paths that are served whatever the configuration.
 const (
-	healthyPath = "/-/healthy"
-	readyPath   = "/-/ready"
+	healthyPath   = "/-/healthy"
+	readyPath     = "/-/ready"
+	probePath     = "/probe"
+	discoveryPath = "/sd"
 )
 
 // NewHandler returns the handler of all endpoints.
@@ -59,16 +66,24 @@ func NewHandler(config Config) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle(exactly(config.TelemetryPath),
 		promhttp.InstrumentMetricHandler(config.Registry, compressed(metricsHandler(config))))
+	mux.Handle(probePath, compressed(probeHandler(config)))
+	mux.Handle(discoveryPath, compressed(discoveryHandler(config)))
 	mux.HandleFunc(healthyPath, serveOK)
 	mux.HandleFunc(readyPath, serveOK)
 	if config.TelemetryPath != "/" {
+		metrics := "of every chatbot and of the exporter"
+		if config.ProbeOnly {
+			metrics = "of the exporter"
+		}
 		landing, err := toolkit.NewLandingPage(toolkit.LandingConfig{
 			Name:        "Chatwize exporter",
 			Description: "Prometheus exporter for Chatwize chatbots",
 			Version:     version.Info(),
 			Profiling:   "false",
 			Links: []toolkit.LandingLinks{
-				{Address: config.TelemetryPath, Text: "Metrics", Description: "of every chatbot and of the exporter"},
+				{Address: config.TelemetryPath, Text: "Metrics", Description: metrics},
+				{Address: discoveryPath, Text: "Service discovery", Description: "every chatbot, for http_sd_configs of Prometheus"},
+				{Address: probePath, Text: "Probe", Description: "one chatbot's metrics, of the UUID given as target"},
 				{Address: healthyPath, Text: "Healthy", Description: "whether the process serves"},
 				{Address: readyPath, Text: "Ready", Description: "whether the process serves"},
 			},
@@ -86,8 +101,8 @@ func CheckTelemetryPath(path string) error {
 	switch {
 	case !strings.HasPrefix(path, "/"):
 		return errors.New("must begin with a slash, such as /metrics")
-	case path == healthyPath, path == readyPath:
-		return errors.New("is taken by a health check; choose another, such as /metrics")
+	case slices.Contains([]string{healthyPath, readyPath, probePath, discoveryPath}, path):
+		return errors.New("is taken by another page; choose another path, such as /metrics")
 	case path != "/" && path != "/"+strings.Trim(pathpkg.Clean(path), "/"), strings.ContainsAny(path, "{} \t?#%"):
 		return errors.New("must be a plain path, such as /metrics")
 	}
@@ -110,30 +125,66 @@ func serveOK(w http.ResponseWriter, _ *http.Request) {
 // that these count the very scrape.
 func metricsHandler(config Config) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := r.Context()
-		if timeout := scrapeTimeout(r.Header, config.TimeoutOffset); timeout > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, timeout)
-			defer cancel()
-		}
+		ctx, cancel := scrapeContext(r, config.TimeoutOffset)
+		defer cancel()
 		// Not by prometheus.Gatherers: for what may share a name, they check and sort
 		// everything once more, which took a third of a scrape of 1,000 chatbots.
-		gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
-			families, err := config.Chatbots.WithContext(ctx).Gather()
-			if r.Context().Err() != nil {
-				return nil, nil //nolint:nilerr // nobody is there to read either
+		serveMetrics(config, w, r, func() (families []*dto.MetricFamily, err error) {
+			if !config.ProbeOnly {
+				families, err = config.Chatbots.WithContext(ctx).Gather()
 			}
 			own, ownErr := config.Registry.Gather()
 			return slices.Concat(families, own), errors.Join(err, ownErr)
 		})
-		promhttp.HandlerFor(gather, promhttp.HandlerOpts{
-			ErrorLog:           errorLog{config.Logger},
-			ErrorHandling:      promhttp.ContinueOnError,
-			Registry:           config.Registry,
-			EnableOpenMetrics:  true,
-			DisableCompression: true,
-		}).ServeHTTP(w, r)
 	})
+}
+
+// probeHandler serves one chatbot's metrics.
+func probeHandler(config Config) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		targets := r.URL.Query()["target"]
+		if len(targets) != 1 || targets[0] == "" {
+			http.Error(w, "give one target, as in "+probePath+"?target=UUID", http.StatusBadRequest)
+			return
+		}
+		if _, ok := client.CanonicalUUID(targets[0]); !ok {
+			http.Error(w, "the target is not a UUID; write 32 hexadecimal digits, with or without dashes", http.StatusBadRequest)
+			return
+		}
+		ctx, cancel := scrapeContext(r, config.TimeoutOffset)
+		defer cancel()
+		chatbot, ok := config.Directory.Chatbot(ctx, targets[0])
+		if !ok {
+			http.Error(w, "the target is not one of the chatbots that --chatwize.chatbot names; add it there", http.StatusBadRequest)
+			return
+		}
+		serveMetrics(config, w, r, config.Chatbots.Only(chatbot).WithContext(ctx).Gather)
+	})
+}
+
+// scrapeContext returns the context of a scrape, which ends in time for the answer.
+func scrapeContext(r *http.Request, offset time.Duration) (context.Context, context.CancelFunc) {
+	if timeout := scrapeTimeout(r.Header, offset); timeout > 0 {
+		return context.WithTimeout(r.Context(), timeout)
+	}
+	return context.WithCancel(r.Context())
+}
+
+// serveMetrics serves what gather returns, unless nobody is there any more to read it.
+func serveMetrics(config Config, w http.ResponseWriter, r *http.Request, gather prometheus.GathererFunc) {
+	promhttp.HandlerFor(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		families, err := gather()
+		if r.Context().Err() != nil {
+			return nil, nil //nolint:nilerr // nobody is there to read either
+		}
+		return families, err
+	}), promhttp.HandlerOpts{
+		ErrorLog:           errorLog{config.Logger},
+		ErrorHandling:      promhttp.ContinueOnError,
+		Registry:           config.Registry,
+		EnableOpenMetrics:  true,
+		DisableCompression: true,
+	}).ServeHTTP(w, r)
 }
 
 // errorLog is a [promhttp.Logger].

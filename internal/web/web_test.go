@@ -46,6 +46,8 @@ func (a slowAPI) Sessions(ctx context.Context, chatbot string, _ time.Time, _ *c
 	}
 }
 
+func (slowAPI) Chatbots(context.Context) ([]client.Chatbot, int, error) { return nil, 0, nil }
+
 func newHandler(t *testing.T, path string, chatbots ...collector.Chatbot) http.Handler {
 	t.Helper()
 	return newHandlerOf(t, slowAPI{new(atomic.Int64)}, path, chatbots...)
@@ -59,7 +61,8 @@ func newHandlerOf(t *testing.T, api slowAPI, path string, chatbots ...collector.
 	})
 	handler, err := web.NewHandler(web.Config{
 		TelemetryPath: path,
-		Chatbots:      collector.New(source, chatbots),
+		Directory:     collector.Chatbots(chatbots),
+		Chatbots:      collector.New(source, collector.Chatbots(chatbots)),
 		Registry:      registry,
 		TimeoutOffset: 500 * time.Millisecond,
 	})
@@ -68,6 +71,11 @@ func newHandlerOf(t *testing.T, api slowAPI, path string, chatbots ...collector.
 	}
 	return handler
 }
+
+const (
+	shop = "7f5e5376dbf045cd8c72c60f428653d1"
+	desk = "7F5E5376-DBF0-45CD-8C72-C60F428653D2"
+)
 
 func get(handler http.Handler, method, path string, header http.Header) *httptest.ResponseRecorder {
 	request := httptest.NewRequest(method, path, nil)
@@ -107,6 +115,16 @@ func TestEndpoints(t *testing.T) {
 		{"/chatwize/numbers", "GET", "/metrics", 404, ""},
 		{"/", "GET", "/", 200, "chatwize_api_errors_total"},
 		{"/", "GET", "/metrics", 404, ""},
+		{"/metrics", "GET", "/", 200, `<a href="/sd">`},
+		{"/metrics", "GET", "/", 200, `<a href="/probe">`},
+		{"/metrics", "GET", "/sd", 200, "[]"},
+		{"/metrics", "POST", "/sd", 405, ""},
+		{"/metrics", "GET", "/probe", 400, "give one target, as in /probe?target=UUID"},
+		{"/metrics", "GET", "/probe?target=", 400, "give one target"},
+		{"/metrics", "GET", "/probe?target=" + shop + "&target=" + shop, 400, "give one target"},
+		{"/metrics", "GET", "/probe?target=" + shop[1:], 400, "not a UUID"},
+		{"/metrics", "GET", "/probe?target=" + shop, 400, "--chatwize.chatbot"},
+		{"/metrics", "GET", "/probe/?target=" + shop, 404, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.method+" "+test.path+" with "+test.telemetryPath, func(t *testing.T) {
@@ -236,7 +254,7 @@ func TestCountersOfThisScrape(t *testing.T) {
 func TestCheckTelemetryPath(t *testing.T) {
 	tests := map[string]bool{
 		"/metrics": true, "/": true, "/a/b.c": true,
-		"": false, "metrics": false, "/-/healthy": false, "/-/ready": false, "/{x}": false, "/a b": false,
+		"": false, "metrics": false, "/probe": false, "/sd": false, "/-/healthy": false, "/-/ready": false, "/{x}": false, "/a b": false,
 		"//": false, "/m?x=1": false, "/m#x": false, "/a/../b": false, "/./a": false,
 	}
 	for path, valid := range tests {

@@ -1,0 +1,119 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+)
+
+// EndpointChatbots is the endpoint that lists the account's chatbots.
+const EndpointChatbots = "chatbots"
+
+// Chatbot is a chatbot of the account.
+type Chatbot struct {
+	UUID string // in the API's spelling
+	Name string // empty if it has none
+}
+
+// They bound the memory that a list of chatbots takes: of JSON, in bytes.
+const (
+	maxChatbotSize  = 1 << 20
+	maxChatbotsSize = 16 << 20
+)
+
+var errChatbotsTooLarge = fmt.Errorf("a chatbot of more than %d or a list of more than %d bytes", maxChatbotSize, maxChatbotsSize)
+
+// Chatbots fetches the account's chatbots. Entries of the list that have no UUID,
+// or one that came before, are left out; skipped is how many. A failure is an
+// [*Error].
+//
+// Source: "Get Chatbots" of GPT-trainer's, AI Chatbot Hub's and Chatsistant's API;
+// Chatwize documents none.
+func (c *Client) Chatbots(ctx context.Context) (chatbots []Chatbot, skipped int, err error) {
+	body, err := c.get(ctx, EndpointChatbots, url.Values{}, Validator{}, "api/v1/chatbots")
+	if err != nil {
+		return nil, 0, err
+	}
+	defer body.Close()
+	list := io.LimitedReader{R: body, N: maxChatbotsSize}
+	entry := io.LimitedReader{R: &list, N: maxChatbotSize}
+	decoder := json.NewDecoder(&entry)
+	seen := map[string]bool{}
+	for chatbot, err := range decodeChatbots(decoder) {
+		if err != nil {
+			if list.N <= 0 || entry.N <= 0 {
+				err = errChatbotsTooLarge
+			}
+			return nil, 0, body.explain(ctx, &Error{
+				Reason: InvalidResponse, Status: http.StatusOK, Offset: decoder.InputOffset(), Err: err,
+			})
+		}
+		entry.N = maxChatbotSize
+		canonical, ok := CanonicalUUID(chatbot.UUID)
+		if !ok || seen[canonical] {
+			skipped++
+			continue
+		}
+		seen[canonical] = true
+		chatbots = append(chatbots, chatbot)
+	}
+	return chatbots, skipped, nil
+}
+
+// decodeChatbots yields the elements of a JSON array. The first failure ends the
+// sequence; it is one of this package's own errors, which quote nothing.
+func decodeChatbots(decoder *json.Decoder) iter.Seq2[Chatbot, error] {
+	return func(yield func(Chatbot, error) bool) {
+		fail := func(err error) {
+			var syntax *json.SyntaxError
+			switch {
+			case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+				err = errTruncated
+			case errors.As(err, &syntax):
+				err = errSyntax
+			case !errors.Is(err, errNotList) && !errors.Is(err, errTrailing):
+				err = errCorrupt // what the decompression found; the wire's own are explained otherwise
+			}
+			yield(Chatbot{}, err)
+		}
+		switch token, err := decoder.Token(); {
+		case err != nil:
+			fail(err)
+			return
+		case token != json.Delim('['):
+			fail(errNotList)
+			return
+		}
+		for decoder.More() {
+			var element json.RawMessage
+			if err := decoder.Decode(&element); err != nil {
+				fail(err)
+				return
+			}
+			if !yield(chatbotOf(element), nil) {
+				return
+			}
+		}
+		if _, err := decoder.Token(); err != nil { // the closing bracket
+			fail(err)
+			return
+		}
+		if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+			fail(errTrailing)
+		}
+	}
+}
+
+// chatbotOf returns what a valid JSON value has of a chatbot.
+func chatbotOf(value json.RawMessage) (chatbot Chatbot) {
+	var members map[string]json.RawMessage
+	_ = json.Unmarshal(value, &members)
+	_ = json.Unmarshal(members["uuid"], &chatbot.UUID)
+	_ = json.Unmarshal(members["name"], &chatbot.Name)
+	return chatbot
+}

@@ -1,0 +1,112 @@
+package client_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/simulator"
+)
+
+const otherChatbot = "7F5E5376-DBF0-45CD-8C72-C60F428653D2"
+
+func TestChatbots(t *testing.T) {
+	tests := []struct {
+		name, body string
+		want       []client.Chatbot
+		skipped    int
+	}{
+		{name: "none", body: " [ ] "},
+		{
+			name: "as documented",
+			body: `[{"uuid":"` + chatbot + `","name":"Shop","created_at":"2025-07-16T07:00:00Z","meta":{"uuid":"x","rate_limit":[1]}},` +
+				`{"name":"Members’ desk 🛎️","uuid":"` + otherChatbot + `"}]`,
+			want: []client.Chatbot{{UUID: chatbot, Name: "Shop"}, {UUID: otherChatbot, Name: "Members’ desk 🛎️"}},
+		},
+		{
+			name: "no name, or none that is text", body: `[{"uuid":"` + chatbot + `"},{"uuid":"` + otherChatbot + `","name":17}]`,
+			want: []client.Chatbot{{UUID: chatbot}, {UUID: otherChatbot}},
+		},
+		{name: "a name that is not UTF-8", body: `[{"uuid":"` + chatbot + "\",\"name\":\"\xff\\ud800\"}]",
+			want: []client.Chatbot{{UUID: chatbot, Name: "\ufffd\ufffd"}}},
+		{
+			name: "no usable UUID", skipped: 8,
+			body: `[{"name":"a"},{"uuid":null},{"uuid":17},{"uuid":"` + chatbot[1:] + `"},null,"` + chatbot + `",[],{"UUID":"` + chatbot + `"},{"uuid":"` + otherChatbot + `"}]`,
+			want: []client.Chatbot{{UUID: otherChatbot}},
+		},
+		{
+			name: "twice, in another spelling", skipped: 1,
+			body: `[{"uuid":"` + otherChatbot + `","name":"first"},{"uuid":"7f5e5376dbf045cd8c72c60f428653d2","name":"second"}]`,
+			want: []client.Chatbot{{UUID: otherChatbot, Name: "first"}},
+		},
+		{name: "a large entry", body: `[{"uuid":"` + chatbot + `","x":"` + strings.Repeat("x", 1<<19) + `"}]`, want: []client.Chatbot{{UUID: chatbot}}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, skipped, err := newClient(t, serveBody(t, test.body)).Chatbots(t.Context())
+			if err != nil || !slices.Equal(got, test.want) || skipped != test.skipped {
+				t.Errorf("got %v, %d skipped, %v; want %v and %d", got, skipped, err, test.want, test.skipped)
+			}
+		})
+	}
+}
+
+func TestChatbotsRequest(t *testing.T) {
+	account := &simulator.Account{Key: key, Chatbots: []simulator.Chatbot{{UUID: chatbot, Name: "Shop"}}}
+	var got *http.Request
+	c := newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		got = r
+		account.ServeHTTP(w, r)
+	}))
+	chatbots, _, err := c.Chatbots(t.Context())
+	if want := []client.Chatbot{{UUID: chatbot, Name: "Shop"}}; err != nil || !slices.Equal(chatbots, want) {
+		t.Errorf("got %v, %v", chatbots, err)
+	}
+	if got.Method != http.MethodGet || !strings.HasSuffix(got.URL.Path, "/api/v1/chatbots") || got.URL.RawQuery != "" {
+		t.Errorf("asked for %s %s", got.Method, got.URL)
+	}
+}
+
+func TestChatbotsFailures(t *testing.T) {
+	const entry = `{"uuid":"` + chatbot + `","name":"secret"}`
+	tests := []struct {
+		name   string
+		status int
+		body   string
+		reason client.Reason
+	}{
+		{"status", 401, "", client.Unauthorized},
+		{"empty", 200, "", client.InvalidResponse},
+		{"not an array", 200, entry, client.InvalidResponse},
+		{"null", 200, "null", client.InvalidResponse},
+		{"not JSON", 200, "<html>secret", client.InvalidResponse},
+		{"cut off", 200, "[" + entry + ",", client.InvalidResponse},
+		{"cut off in an entry", 200, "[" + entry + `,{"name":"secret`, client.InvalidResponse},
+		{"a comma too many", 200, "[" + entry + ",]", client.InvalidResponse},
+		{"a comma missing", 200, "[" + entry + entry + "]", client.InvalidResponse},
+		{"data behind it", 200, "[" + entry + `] secret`, client.InvalidResponse},
+		{"another list behind it", 200, "[" + entry + `][]`, client.InvalidResponse},
+		{"an entry too large", 200, "[" + entry + `,{"name":"` + strings.Repeat("secret", 1<<18) + `"}]`, client.InvalidResponse},
+		{"a list too large", 200, "[" + entry + strings.Repeat(`,{"name":"`+strings.Repeat("secret", 1<<14)+`"}`, 200) + "]", client.InvalidResponse},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(test.status)
+				_, _ = w.Write([]byte(test.body))
+			}))
+			got, _, err := c.Chatbots(t.Context())
+			if failure := failure(t, err); failure.Reason != test.reason || len(got) > 0 {
+				t.Errorf("got %v, %v", got, err)
+			}
+			if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "html") {
+				t.Errorf("the error quotes the body: %v", err)
+			}
+			if strings.Contains(test.name, "too large") != strings.Contains(err.Error(), "of more than") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,233 @@
+package collector_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/collector"
+)
+
+// listing is an API with chatbots that have no sessions.
+type listing struct {
+	api
+	chatbots []client.Chatbot
+	skipped  int
+	takes    time.Duration
+	err      error
+	requests int
+}
+
+func (l *listing) Chatbots(ctx context.Context) ([]client.Chatbot, int, error) {
+	l.requests++
+	select {
+	case <-time.After(l.takes):
+		return l.chatbots, l.skipped, l.err
+	case <-ctx.Done():
+		return nil, 0, &client.Error{Reason: client.Timeout, Err: context.Cause(ctx)}
+	}
+}
+
+const (
+	shopUUID = "7f5e5376dbf045cd8c72c60f428653d1"
+	deskUUID = "7F5E5376-DBF0-45CD-8C72-C60F428653D2"
+)
+
+// newDiscovery returns a Discovery with an interval of five minutes, and its metrics.
+func newDiscovery(api collector.API, logger log.Logger) (*collector.Discovery, *collector.Source, *prometheus.Registry) {
+	registry := prometheus.NewPedanticRegistry()
+	source := newSource(api, 1, registry, logger)
+	discovery := collector.NewDiscovery(source, 5*time.Minute)
+	registry.MustRegister(discovery)
+	return discovery, source, registry
+}
+
+// wantUp holds the state of the last discovery, "" while there was none, and the
+// number of failures for a reason against the metrics.
+func wantUp(t *testing.T, registry *prometheus.Registry, up string, reason client.Reason, failures float64) {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gotUp, gotFailures := "", -1.0
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			switch {
+			case family.GetName() == "chatwize_discovery_up":
+				gotUp = fmt.Sprint(metric.GetGauge().GetValue())
+			case family.GetName() == "chatwize_api_errors_total" && metric.GetLabel()[0].GetValue() == string(reason):
+				gotFailures = metric.GetCounter().GetValue()
+			}
+		}
+	}
+	if gotUp != up || gotFailures != failures {
+		t.Errorf("chatwize_discovery_up is %q, want %q; %s: %v, want %v", gotUp, up, reason, gotFailures, failures)
+	}
+}
+
+func TestDiscovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failure := error(&client.Error{Reason: client.NotFound, Status: 404})
+		both := []client.Chatbot{{UUID: shopUUID, Name: "Shop"}, {UUID: deskUUID}}
+		api := &listing{err: failure}
+		var logged bytes.Buffer
+		discovery, _, registry := newDiscovery(api, log.NewLogfmtLogger(&logged))
+		wantUp(t, registry, "", client.NotFound, 0)
+		for i, step := range []struct {
+			after     time.Duration // since the step before
+			chatbots  []client.Chatbot
+			err       error
+			want      []string // names or else UUIDs; nil: none is known
+			requests  int
+			up        string
+			failures  float64
+			wantError bool
+		}{
+			{err: failure, requests: 1, up: "0", failures: 1, wantError: true},
+			// With nothing to show it is tried again at once.
+			{err: failure, requests: 2, up: "0", failures: 2, wantError: true},
+			{chatbots: both, want: []string{"Shop", deskUUID}, requests: 3, up: "1", failures: 2},
+			{after: 5*time.Minute - 1, err: failure, want: []string{"Shop", deskUUID}, requests: 3, up: "1", failures: 2},
+			// The last good list is kept, and the next attempt comes half a minute later.
+			{after: 1, err: failure, want: []string{"Shop", deskUUID}, requests: 4, up: "0", failures: 3},
+			{after: 30*time.Second - 1, chatbots: both, want: []string{"Shop", deskUUID}, requests: 4, up: "0", failures: 3},
+			{after: 1, chatbots: []client.Chatbot{{UUID: shopUUID, Name: "Laden 🛒"}}, want: []string{"Laden 🛒"}, requests: 5, up: "1", failures: 3},
+			{after: 5 * time.Minute, want: []string{}, requests: 6, up: "1", failures: 3},
+		} {
+			time.Sleep(step.after)
+			api.chatbots, api.err = step.chatbots, step.err
+			chatbots, err := discovery.Chatbots(t.Context())
+			var got []string
+			for _, chatbot := range chatbots {
+				got = append(got, chatbot.ShownName())
+			}
+			if !slices.Equal(got, step.want) || (err != nil) != step.wantError || api.requests != step.requests {
+				t.Errorf("step %d: got %q, %v after %d requests; want %+v", i, got, err, api.requests, step)
+			}
+			wantUp(t, registry, step.up, client.NotFound, step.failures)
+		}
+		want := `level=warn msg="discovering the chatbots failed" reason=not_found err="the API answered 404 Not Found" ` +
+			`todo="name the chatbots with --chatwize.chatbot, as not every brand lists them; or check --chatwize.url"` + "\n"
+		if logged.String() != strings.Repeat(want, 3) {
+			t.Errorf("logged %s", &logged)
+		}
+		if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
+			t.Errorf("lint: %v, %v", problems, err)
+		}
+	})
+}
+
+// A discovery that hangs takes half of a scrape's time at the most, and goes on for
+// those who ask later; all who ask meanwhile share it.
+func TestDiscoveryHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &listing{chatbots: []client.Chatbot{{UUID: shopUUID}}}
+		discovery, _, registry := newDiscovery(api, log.NewNopLogger())
+		if _, err := discovery.Chatbots(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		api.takes = 7 * time.Second
+		var scrapes sync.WaitGroup
+		for range 3 {
+			scrapes.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				start := time.Now()
+				chatbots, err := discovery.Chatbots(ctx)
+				if took := time.Since(start); len(chatbots) != 1 || err != nil || took != 5*time.Second {
+					t.Errorf("got %v, %v after %v", chatbots, err, took)
+				}
+			})
+		}
+		scrapes.Wait()
+		api.chatbots = append(api.chatbots, client.Chatbot{UUID: deskUUID})
+		time.Sleep(2 * time.Second)
+		if chatbots, err := discovery.Chatbots(t.Context()); len(chatbots) != 2 || err != nil || api.requests != 2 {
+			t.Errorf("got %v, %v after %d requests", chatbots, err, api.requests)
+		}
+		time.Sleep(5 * time.Minute)
+		api.takes = time.Hour
+		if chatbots, err := discovery.Chatbots(t.Context()); len(chatbots) != 2 || err != nil {
+			t.Errorf("got %v, %v", chatbots, err)
+		}
+		wantUp(t, registry, "0", client.Timeout, 1)
+	})
+}
+
+// Any chatbot can be had alone, with its name where it is known, and does not wait
+// long for that: while there is no list, it is not asked for each time.
+func TestDiscoveryOfOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &listing{err: &client.Error{Reason: client.NotFound}}
+		discovery, _, _ := newDiscovery(api, log.NewNopLogger())
+		for range 3 {
+			got, ok := discovery.Chatbot(t.Context(), shopUUID)
+			if want := (collector.Chatbot{UUID: shopUUID}); got != want || !ok || api.requests != 1 {
+				t.Errorf("got %v, %t after %d requests", got, ok, api.requests)
+			}
+		}
+		time.Sleep(30 * time.Second)
+		api.err, api.chatbots = nil, []client.Chatbot{{UUID: deskUUID, Name: "Desk"}}
+		got, ok := discovery.Chatbot(t.Context(), strings.ToLower(strings.ReplaceAll(deskUUID, "-", "")))
+		if want := (collector.Chatbot{UUID: deskUUID, Name: "Desk"}); got != want || !ok || api.requests != 2 {
+			t.Errorf("got %v, %t after %d requests", got, ok, api.requests)
+		}
+	})
+}
+
+// Entries that are left out are logged once, not each time.
+func TestDiscoverySkips(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &listing{skipped: 2}
+		var logged bytes.Buffer
+		discovery, _, _ := newDiscovery(api, log.NewLogfmtLogger(&logged))
+		for _, api.skipped = range []int{2, 2, 0, 1} {
+			if _, err := discovery.Chatbots(t.Context()); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(5 * time.Minute)
+		}
+		if strings.Count(logged.String(), "entries=2") != 1 || strings.Count(logged.String(), "entries=1") != 1 ||
+			strings.Count(logged.String(), "\n") != 2 {
+			t.Errorf("logged %s", &logged)
+		}
+	})
+}
+
+// What the API asks for holds for discovery and sessions together, and so does the
+// number of requests at a time.
+func TestDiscoveryShares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &listing{api: api{"slow": {takes: 20 * time.Second}}, err: &client.Error{
+			Reason: client.RateLimited, Status: 429, RetryAt: midnight.Add(time.Minute),
+		}}
+		discovery, source, _ := newDiscovery(api, log.NewNopLogger())
+		go fetch(t.Context(), source, "slow")
+		synctest.Wait()
+		var failure *client.Error
+		if _, err := discovery.Chatbots(t.Context()); !errors.As(err, &failure) || failure.Reason != client.RateLimited ||
+			!time.Now().Equal(midnight.Add(20*time.Second)) {
+			t.Errorf("got %v at %v", err, time.Now())
+		}
+		if got := fetch(t.Context(), source, "fast"); !errors.As(got.Err, &failure) || failure.Reason != client.RateLimited {
+			t.Errorf("got %v", got.Err)
+		}
+		if _, err := discovery.Chatbots(t.Context()); !errors.As(err, &failure) || failure.Reason != client.RateLimited || api.requests != 1 {
+			t.Errorf("got %v after %d requests", err, api.requests)
+		}
+	})
+}

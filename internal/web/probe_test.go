@@ -1,0 +1,169 @@
+package web_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
+)
+
+// chatbots returns the UUIDs on a page of metrics, and the names of the metrics that
+// are not of a chatbot.
+func chatbots(page string) (uuids map[string]bool, others []string) {
+	uuids = map[string]bool{}
+	for line := range strings.Lines(page) {
+		name, labels, _ := strings.Cut(line, "{")
+		if _, of, ok := strings.Cut(labels, `chatbot="`); ok {
+			uuid, _, _ := strings.Cut(of, `"`)
+			uuids[uuid] = true
+		} else if !strings.HasPrefix(line, "#") {
+			others = append(others, name)
+		}
+	}
+	return uuids, others
+}
+
+// A probe shows one chatbot and nothing else, under the UUID that was configured.
+func TestProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := slowAPI{new(atomic.Int64)}
+		handler := newHandlerOf(t, api, "/metrics", collector.Chatbot{UUID: shop, Name: "Shop"}, collector.Chatbot{UUID: desk})
+		for target, want := range map[string]string{shop: shop, desk: desk, "7f5e5376dbf045cd8c72c60f428653d2": desk} {
+			got := get(handler, "GET", "/probe?target="+target, nil)
+			uuids, others := chatbots(got.Body.String())
+			if got.Code != 200 || !reflect.DeepEqual(uuids, map[string]bool{want: true}) || len(others) > 0 ||
+				!strings.Contains(got.Body.String(), `chatwize_sessions_with_lead{chatbot="`+want+`"} 1`) {
+				t.Errorf("target %s: got %d, chatbots %v and metrics %v", target, got.Code, uuids, others)
+			}
+		}
+		if requests := api.requests.Load(); requests != 3 {
+			t.Errorf("the API got %d requests, want 3", requests)
+		}
+	})
+}
+
+// A probe ends in time, and shares a fetch with the scrape that is under way.
+func TestProbeTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := slowAPI{new(atomic.Int64)}
+		handler := newHandlerOf(t, api, "/metrics", collector.Chatbot{UUID: shop})
+		go get(handler, "GET", "/metrics", nil)
+		synctest.Wait()
+		start := time.Now()
+		page := get(handler, "GET", "/probe?target="+shop, http.Header{"X-Prometheus-Scrape-Timeout-Seconds": {"0.9"}}).Body.String()
+		if took := time.Since(start); took != 450*time.Millisecond || !strings.Contains(page, `chatwize_up{chatbot="`+shop+`"} 0`) {
+			t.Errorf("got after %v\n%s", took, page)
+		}
+		synctest.Wait()
+		time.Sleep(time.Second)
+		if requests := api.requests.Load(); requests != 1 {
+			t.Errorf("the API got %d requests, want 1", requests)
+		}
+	})
+}
+
+// listingAPI lists chatbots.
+type listingAPI struct {
+	slowAPI
+	list func() ([]client.Chatbot, int, error)
+}
+
+func (a listingAPI) Chatbots(context.Context) ([]client.Chatbot, int, error) { return a.list() }
+
+func newDiscoveringHandler(t *testing.T, probeOnly bool, list func() ([]client.Chatbot, int, error)) http.Handler {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	source := collector.NewSource(collector.SourceConfig{
+		API: listingAPI{slowAPI{new(atomic.Int64)}, list}, Concurrency: 4, Timeout: 30 * time.Second,
+		Registerer: registry, Logger: log.NewNopLogger(),
+	})
+	discovery := collector.NewDiscovery(source, time.Minute)
+	registry.MustRegister(discovery)
+	handler, err := web.NewHandler(web.Config{
+		TelemetryPath: "/metrics", Directory: discovery, Chatbots: collector.New(source, discovery), ProbeOnly: probeOnly,
+		Registry: registry, Logger: log.NewNopLogger(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return handler
+}
+
+func TestServiceDiscovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var list []client.Chatbot
+		err := error(&client.Error{Reason: client.ServerError, Status: 500})
+		handler := newDiscoveringHandler(t, false, func() ([]client.Chatbot, int, error) { return list, 0, err })
+
+		// Where nothing is known, Prometheus keeps what it has.
+		if got := get(handler, "GET", "/sd", nil); got.Code != http.StatusServiceUnavailable {
+			t.Errorf("got %d with %s", got.Code, got.Body)
+		}
+		page := get(handler, "GET", "/metrics", nil)
+		uuids, _ := chatbots(page.Body.String())
+		if page.Code != 200 || len(uuids) > 0 || !strings.Contains(page.Body.String(), "\nchatwize_discovery_up 0\n") {
+			t.Errorf("got %d with %s", page.Code, page.Body)
+		}
+
+		list, err = []client.Chatbot{{UUID: shop, Name: `"Zoë" 🛒`}, {UUID: desk}}, nil
+		want := []any{
+			map[string]any{"targets": []any{shop}, "labels": map[string]any{"__meta_chatwize_chatbot_name": `"Zoë" 🛒`}},
+			map[string]any{"targets": []any{desk}, "labels": map[string]any{"__meta_chatwize_chatbot_name": desk}},
+		}
+		for range 2 {
+			answer := get(handler, "GET", "/sd", nil)
+			var got []any
+			if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil || answer.Code != 200 ||
+				answer.Header().Get("Content-Type") != "application/json" || !reflect.DeepEqual(got, want) {
+				t.Errorf("got %d, %v with %v", answer.Code, answer.Header(), got)
+			}
+			time.Sleep(2 * time.Minute)
+			err = &client.Error{Reason: client.ServerError, Status: 500} // the last good list stays
+		}
+		page = get(handler, "GET", "/metrics", nil)
+		if uuids, _ := chatbots(page.Body.String()); !reflect.DeepEqual(uuids, map[string]bool{shop: true, desk: true}) ||
+			!strings.Contains(page.Body.String(), "\nchatwize_discovery_up 0\n") {
+			t.Errorf("got %s", page.Body)
+		}
+		// What was not discovered can be probed all the same.
+		const other = "7f5e5376dbf045cd8c72c60f428653d3"
+		for uuid, name := range map[string]string{shop: `\"Zoë\" 🛒`, other: other} {
+			probe := get(handler, "GET", "/probe?target="+uuid, nil).Body.String()
+			if want := `chatwize_chatbot_info{chatbot="` + uuid + `",name="` + name + `"} 1`; !strings.Contains(probe, want) {
+				t.Errorf("%s is missing in\n%s", want, probe)
+			}
+		}
+	})
+}
+
+func TestProbeOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lists := 0
+		handler := newDiscoveringHandler(t, true, func() ([]client.Chatbot, int, error) {
+			lists++
+			return []client.Chatbot{{UUID: shop}}, 0, nil
+		})
+		page := get(handler, "GET", "/metrics", nil).Body.String()
+		if uuids, others := chatbots(page); len(uuids) > 0 || len(others) == 0 || lists != 0 || strings.Contains(page, "chatwize_discovery_up ") {
+			t.Errorf("after %d discoveries got %s", lists, page)
+		}
+		if page := get(handler, "GET", "/probe?target="+shop, nil).Body.String(); !strings.Contains(page, `chatwize_sessions{chatbot="`+shop+`"} 1`) {
+			t.Errorf("got %s", page)
+		}
+		if page := get(handler, "GET", "/metrics", nil).Body.String(); !strings.Contains(page, "\nchatwize_discovery_up 1\n") || lists != 1 {
+			t.Errorf("after %d discoveries got %s", lists, page)
+		}
+	})
+}
