@@ -103,7 +103,7 @@ func TestMemory(t *testing.T) {
 	defer server.Close()
 
 	p := startCommand(t, exec.Command(binary, "--web.listen-address=127.0.0.1:0", "--log.level=debug",
-		"--chatwize.url="+server.URL, "--chatwize.chatbot="+healthy, "--chatwize.chatbot="+faulty, "--chatwize.timeout=4s"),
+		"--chatwize.url="+server.URL, "--chatwize.chatbot="+healthy, "--chatwize.chatbot="+faulty, "--chatwize.timeout=3s"),
 		"CHATWIZE_TOKEN="+secretKey)
 	fine := body("[" + session + "]")
 	fault.Store(&fine)
