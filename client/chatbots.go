@@ -20,13 +20,17 @@ type Chatbot struct {
 	Name string // empty if it has none
 }
 
-// They bound the memory that a list of chatbots takes: of JSON, in bytes.
+// They bound the memory that a list of chatbots, and all that it leads to, takes.
 const (
-	maxChatbotSize  = 1 << 20
-	maxChatbotsSize = 16 << 20
+	maxChatbotSize  = 1 << 20  // bytes of JSON
+	maxChatbotsSize = 16 << 20 // likewise
+	maxChatbots     = 10_000
 )
 
-var errChatbotsTooLarge = fmt.Errorf("a chatbot of more than %d or a list of more than %d bytes", maxChatbotSize, maxChatbotsSize)
+var (
+	errChatbotsTooLarge = fmt.Errorf("a chatbot of more than %d or a list of more than %d bytes", maxChatbotSize, maxChatbotsSize)
+	errTooManyChatbots  = fmt.Errorf("a list of more than %d chatbots", maxChatbots)
+)
 
 // Chatbots fetches the account's chatbots. Entries of the list that have no UUID,
 // or one that came before, are left out; skipped is how many. A failure is an
@@ -45,6 +49,9 @@ func (c *Client) Chatbots(ctx context.Context) (chatbots []Chatbot, skipped int,
 	decoder := json.NewDecoder(&entry)
 	seen := map[string]bool{}
 	for chatbot, err := range decodeChatbots(decoder) {
+		if len(chatbots) == maxChatbots {
+			err = errTooManyChatbots
+		}
 		if err != nil {
 			if list.N <= 0 || entry.N <= 0 {
 				err = errChatbotsTooLarge

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -71,6 +72,10 @@ func TestChatbotsRequest(t *testing.T) {
 
 func TestChatbotsFailures(t *testing.T) {
 	const entry = `{"uuid":"` + chatbot + `","name":"secret"}`
+	var many strings.Builder
+	for i := range 10_000 {
+		fmt.Fprintf(&many, `,{"uuid":"%032x"}`, i)
+	}
 	tests := []struct {
 		name   string
 		status int
@@ -84,10 +89,11 @@ func TestChatbotsFailures(t *testing.T) {
 		{"not JSON", 200, "<html>secret", client.InvalidResponse},
 		{"cut off", 200, "[" + entry + ",", client.InvalidResponse},
 		{"cut off in an entry", 200, "[" + entry + `,{"name":"secret`, client.InvalidResponse},
-		{"a comma too many", 200, "[" + entry + ",]", client.InvalidResponse},
+		{"one comma more", 200, "[" + entry + ",]", client.InvalidResponse},
 		{"a comma missing", 200, "[" + entry + entry + "]", client.InvalidResponse},
 		{"data behind it", 200, "[" + entry + `] secret`, client.InvalidResponse},
 		{"another list behind it", 200, "[" + entry + `][]`, client.InvalidResponse},
+		{"chatbots too many", 200, "[" + entry + many.String() + "]", client.InvalidResponse},
 		{"an entry too large", 200, "[" + entry + `,{"name":"` + strings.Repeat("secret", 1<<18) + `"}]`, client.InvalidResponse},
 		{"a list too large", 200, "[" + entry + strings.Repeat(`,{"name":"`+strings.Repeat("secret", 1<<14)+`"}`, 200) + "]", client.InvalidResponse},
 	}
@@ -104,7 +110,7 @@ func TestChatbotsFailures(t *testing.T) {
 			if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "html") {
 				t.Errorf("the error quotes the body: %v", err)
 			}
-			if strings.Contains(test.name, "too large") != strings.Contains(err.Error(), "of more than") {
+			if strings.Contains(test.name, " too ") != strings.Contains(err.Error(), "of more than") {
 				t.Errorf("got %v", err)
 			}
 		})
