@@ -1,0 +1,219 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// firing is what an alert of the test looks like.
+type firing struct {
+	alert   string
+	chatbot *chatbot // nil where it is about all of the job's
+	// says is what its description has, besides the chatbot's name.
+	says string
+}
+
+// TestAlerts drives alerts to fire, and lets them end.
+func TestAlerts(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, shortenedRules(t))
+	a := s.account
+
+	// What the history tells is seen at once, and stays.
+	lasting := []firing{
+		{"ChatwizeNoNewSession", a.vanished, "no new session for 2d"},
+		{"ChatwizeLeadsStopped", a.mute, "gets sessions but no leads"},
+		{"ChatwizeVerificationsStopped", a.mute, "gets sessions but no verified"},
+	}
+	s.waitForFiring(t, lasting...)
+
+	a.desk.fails(http.StatusInternalServerError)
+	s.waitForFiring(t, append(lasting,
+		firing{"ChatwizeChatbotDown", a.desk, "server_error"})...)
+	a.desk.fails(0)
+	s.waitForFiring(t, lasting...)
+
+	a.desk.fails(http.StatusUnauthorized)
+	s.waitForFiring(t, append(lasting,
+		firing{"ChatwizeKeyRefused", nil, "401"},
+		firing{"ChatwizeChatbotDown", a.desk, "unauthorized"})...)
+	a.desk.fails(0)
+	s.waitForFiring(t, lasting...)
+
+	// An exporter that has another by its side may end.
+	s.exporters[1].kill()
+	eventually(t, "it has been away for longer than an alert waits", func() error {
+		away, err := s.instant(t.Context(), `sum by (instance) (count_over_time((up == 0)[1m:1s])) > 10`, time.Now())
+		if err == nil && len(away) != 1 {
+			err = fmt.Errorf("away are %v", away)
+		}
+		return err
+	})
+	s.hasFired(t, append(lasting,
+		firing{alert: "ChatwizeChatbotDown", chatbot: a.desk},
+		firing{alert: "ChatwizeKeyRefused"})...)
+
+	s.exporters[0].kill()
+	s.waitForFiring(t, append(lasting,
+		firing{"ChatwizeExporterGone", nil, "No exporter of the job chatwize"})...)
+	s.startExporter(t, 0)
+	s.startExporter(t, 1)
+	s.waitForFiring(t, lasting...)
+
+	// While the API limits the rate, all chatbots wait.
+	limited := append(slices.Clone(lasting), firing{"ChatwizeRateLimited", nil, "429"})
+	for _, c := range a.chatbots() {
+		limited = append(limited, firing{"ChatwizeChatbotDown", c, "rate_limited"})
+		c.fails(http.StatusTooManyRequests)
+	}
+	s.waitForFiring(t, limited...)
+	for _, c := range a.chatbots() {
+		c.fails(0)
+	}
+	s.waitForFiring(t, lasting...)
+
+	s.rulesAreHealthy(t)
+}
+
+// waitForFiring waits until the alerts that fire are these and no others.
+func (s *stage) waitForFiring(t *testing.T, wants ...firing) {
+	t.Helper()
+	eventually(t, "the alerts fire", func() error {
+		result, err := s.Alerts(t.Context())
+		if err != nil {
+			return err
+		}
+		var alerts []v1.Alert
+		var descriptions []string
+		for _, a := range result.Alerts {
+			if a.State == v1.AlertStateFiring {
+				alerts = append(alerts, a)
+				descriptions = append(descriptions, fmt.Sprintf("%s: %s", a.Labels, a.Annotations["description"]))
+			}
+		}
+		all := strings.Join(descriptions, "\n")
+		if len(alerts) != len(wants) {
+			return fmt.Errorf("%d alerts fire, want %d:\n%s", len(alerts), len(wants), all)
+		}
+		for _, want := range wants {
+			if !slices.ContainsFunc(alerts, want.is) {
+				return fmt.Errorf("%s does not fire as it should:\n%s", want.alert, all)
+			}
+		}
+		return nil
+	})
+}
+
+// is tells whether an alert is the one that should fire.
+func (f firing) is(a v1.Alert) bool {
+	description := string(a.Annotations["description"])
+	switch {
+	case a.Labels["alertname"] != model.LabelValue(f.alert), a.Labels["job"] != job, a.Labels["severity"] == "",
+		a.Annotations["summary"] == "", a.Annotations["runbook_url"] == "", !strings.Contains(description, f.says):
+		return false
+	case f.chatbot == nil:
+		return true
+	}
+	// Where exporters disagree about the name, either will do.
+	name := string(a.Labels["name"])
+	return a.Labels["chatbot"] == model.LabelValue(f.chatbot.uuid) && strings.Contains(description, name) &&
+		(name == f.chatbot.nameIn(0) || name == f.chatbot.nameIn(1))
+}
+
+// hasFired fails unless these alerts, and no others, have fired since the start.
+func (s *stage) hasFired(t *testing.T, wants ...firing) {
+	t.Helper()
+	fired, err := s.instant(t.Context(), `group by (alertname, chatbot) (last_over_time(ALERTS{alertstate="firing"}[1h]))`, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, want []string
+	for _, series := range fired {
+		got = append(got, fmt.Sprint(series.Metric["alertname"], " ", series.Metric["chatbot"]))
+	}
+	for _, f := range wants {
+		uuid := ""
+		if f.chatbot != nil {
+			uuid = f.chatbot.uuid
+		}
+		want = append(want, f.alert+" "+uuid)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("these alerts have fired:\n%q\nwant\n%q", got, want)
+	}
+}
+
+// rulesAreHealthy fails for each rule that cannot be evaluated.
+func (s *stage) rulesAreHealthy(t *testing.T) {
+	t.Helper()
+	result, err := s.Rules(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range result.Groups {
+		for _, rule := range group.Rules {
+			switch rule := rule.(type) {
+			case v1.AlertingRule:
+				if rule.Health != v1.RuleHealthGood {
+					t.Errorf("%s: %s", rule.Name, rule.LastError)
+				}
+			case v1.RecordingRule:
+				if rule.Health != v1.RuleHealthGood {
+					t.Errorf("%s: %s", rule.Name, rule.LastError)
+				}
+			}
+		}
+	}
+}
+
+// shortenedRules writes the bundled rules with shorter durations, and returns where.
+func shortenedRules(t *testing.T) string {
+	t.Helper()
+	rules := readYAML(t, bundledRules)
+	for _, group := range rules["groups"].([]any) {
+		group.(object)["interval"] = "1s"
+		for _, rule := range group.(object)["rules"].([]any) {
+			shorten(t, rule.(object))
+		}
+	}
+	path := filepath.Join(t.TempDir(), "chatwize.rules.yml")
+	writeYAML(t, path, rules)
+	return path
+}
+
+// shorten shortens what a rule waits for; where the rule looks back at counters, of
+// which there is no history, also how far.
+func shorten(t *testing.T, rule object) {
+	t.Helper()
+	for _, name := range []string{"for", "keep_firing_for"} {
+		if _, ok := rule[name]; ok {
+			rule[name] = "5s"
+		}
+	}
+	expression := rule["expr"].(string)
+	if !strings.Contains(expression, "chatwize_api_errors_total") {
+		return
+	}
+	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
+		if selector, ok := node.(*parser.MatrixSelector); ok {
+			selector.Range /= 30
+		}
+		return nil
+	})
+	rule["expr"] = parsed.String()
+}
