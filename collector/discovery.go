@@ -95,8 +95,9 @@ func (d *Discovery) Chatbot(ctx context.Context, uuid string) (Chatbot, bool) {
 // wait waits for an attempt, at most half of the time that ctx leaves. The attempt
 // goes on without it, for whoever asks next.
 func (d *Discovery) wait(ctx context.Context) error {
+	free := context.WithoutCancel(ctx)
 	attempt := d.attempts.DoChan("", func() (any, error) {
-		return nil, d.attempt(context.WithoutCancel(ctx))
+		return nil, d.attempt(free)
 	})
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc

@@ -23,6 +23,7 @@ import (
 // listing is an API with chatbots that have no sessions.
 type listing struct {
 	api
+	mutex    sync.Mutex // a test may change the list while the API thinks
 	chatbots []client.Chatbot
 	skipped  int
 	takes    time.Duration
@@ -34,6 +35,8 @@ func (l *listing) Chatbots(ctx context.Context) ([]client.Chatbot, int, error) {
 	l.requests++
 	select {
 	case <-time.After(l.takes):
+		l.mutex.Lock()
+		defer l.mutex.Unlock()
 		return l.chatbots, l.skipped, l.err
 	case <-ctx.Done():
 		return nil, 0, &client.Error{Reason: client.Timeout, Err: context.Cause(ctx)}
@@ -154,7 +157,9 @@ func TestDiscoveryHangs(t *testing.T) {
 			})
 		}
 		scrapes.Wait()
+		api.mutex.Lock()
 		api.chatbots = append(api.chatbots, client.Chatbot{UUID: deskUUID})
+		api.mutex.Unlock()
 		time.Sleep(2 * time.Second)
 		if chatbots, err := discovery.Chatbots(t.Context()); len(chatbots) != 2 || err != nil || api.requests != 2 {
 			t.Errorf("got %v, %v after %d requests", chatbots, err, api.requests)
