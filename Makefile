@@ -31,8 +31,8 @@ schema-check: ## Check the dashboard against Grafana's types (npm).
 
 .PHONY: lint
 lint: ## Run the linters.
-	go run $(GOLANGCI_LINT) run
-	cd e2e && go run $(GOLANGCI_LINT) run
+	go run $(GOLANGCI_LINT) run --allow-parallel-runners
+	cd e2e && go run $(GOLANGCI_LINT) run --allow-parallel-runners
 
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities in what the exporter calls.

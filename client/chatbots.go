@@ -110,8 +110,13 @@ func decodeChatbots(decoder *json.Decoder) iter.Seq2[Chatbot, error] {
 			fail(err)
 			return
 		}
-		if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		var syntax *json.SyntaxError
+		switch _, err := decoder.Token(); {
+		case errors.Is(err, io.EOF):
+		case err == nil, errors.As(err, &syntax):
 			fail(errTrailing)
+		default:
+			fail(err)
 		}
 	}
 }

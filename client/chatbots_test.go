@@ -1,7 +1,10 @@
 package client_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -43,6 +46,10 @@ func TestChatbots(t *testing.T) {
 			want: []client.Chatbot{{UUID: otherChatbot, Name: "first"}},
 		},
 		{name: "a large entry", body: `[{"uuid":"` + chatbot + `","x":"` + strings.Repeat("x", 1<<19) + `"}]`, want: []client.Chatbot{{UUID: chatbot}}},
+		{
+			name: "many large entries", skipped: 3, want: []client.Chatbot{{UUID: chatbot}},
+			body: `[` + strings.Repeat(`{"x":"`+strings.Repeat("x", 1<<19)+`"},`, 3) + `{"uuid":"` + chatbot + `"}]`,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -114,5 +121,37 @@ func TestChatbotsFailures(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+// A list that breaks off on the way is the network's fault, one whose compression
+// is broken is not; an error tells where a list stops making sense.
+func TestChatbotsBroken(t *testing.T) {
+	const entry = `{"uuid":"` + chatbot + `"}`
+	var zipped bytes.Buffer
+	compressor := gzip.NewWriter(&zipped)
+	_, _ = io.WriteString(compressor, "["+entry+strings.Repeat(`,{"uuid":"`+chatbot+`"}`, 100)+"]")
+	_ = compressor.Close()
+	corrupt := bytes.Clone(zipped.Bytes())
+	corrupt[len(corrupt)-8] ^= 1 // the checksum
+
+	_, _, err := newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "["+entry+",")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})).Chatbots(t.Context())
+	if failure := failure(t, err); failure.Reason != client.Network || !failure.Transient {
+		t.Errorf("broken off: got %+v", failure)
+	}
+	_, _, err = newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(corrupt)
+	})).Chatbots(t.Context())
+	if failure := failure(t, err); failure.Reason != client.InvalidResponse || !strings.Contains(err.Error(), "corrupt") {
+		t.Errorf("corrupt: got %+v", failure)
+	}
+	_, _, err = newClient(t, serveBody(t, "["+entry+" x")).Chatbots(t.Context())
+	if failure := failure(t, err); failure.Reason != client.InvalidResponse || failure.Offset < int64(len("["+entry)) {
+		t.Errorf("not JSON: got %+v", failure)
 	}
 }

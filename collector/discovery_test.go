@@ -108,7 +108,9 @@ func TestDiscovery(t *testing.T) {
 			{after: 1, err: failure, want: []string{"Shop", deskUUID}, requests: 4, up: "0", failures: 3},
 			{after: 30*time.Second - 1, chatbots: both, want: []string{"Shop", deskUUID}, requests: 4, up: "0", failures: 3},
 			{after: 1, chatbots: []client.Chatbot{{UUID: shopUUID, Name: "Laden 🛒"}}, want: []string{"Laden 🛒"}, requests: 5, up: "1", failures: 3},
+			// None is a list too.
 			{after: 5 * time.Minute, want: []string{}, requests: 6, up: "1", failures: 3},
+			{after: 1, err: failure, want: []string{}, requests: 6, up: "1", failures: 3},
 		} {
 			time.Sleep(step.after)
 			api.chatbots, api.err = step.chatbots, step.err

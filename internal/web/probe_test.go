@@ -108,7 +108,7 @@ func TestServiceDiscovery(t *testing.T) {
 		handler := newDiscoveringHandler(t, false, func() ([]client.Chatbot, int, error) { return list, 0, err })
 
 		// Where nothing is known, Prometheus keeps what it has.
-		if got := get(handler, "GET", "/sd", nil); got.Code != http.StatusServiceUnavailable {
+		if got := get(handler, "GET", "/sd", nil); got.Code != http.StatusServiceUnavailable || strings.Contains(got.Body.String(), "null") {
 			t.Errorf("got %d with %s", got.Code, got.Body)
 		}
 		page := get(handler, "GET", "/metrics", nil)
@@ -165,5 +165,23 @@ func TestProbeOnly(t *testing.T) {
 		if page := get(handler, "GET", "/metrics", nil).Body.String(); !strings.Contains(page, "\nchatwize_discovery_up 1\n") || lists != 1 {
 			t.Errorf("after %d discoveries got %s", lists, page)
 		}
+	})
+}
+
+// A discovery that hangs leaves a probe half of its time, and the chatbot is shown
+// under its UUID.
+func TestProbeWhileDiscoveryHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		handler := newDiscoveringHandler(t, true, func() ([]client.Chatbot, int, error) {
+			time.Sleep(time.Hour)
+			return nil, 0, &client.Error{Reason: client.Timeout}
+		})
+		start := time.Now()
+		page := get(handler, "GET", "/probe?target="+shop, http.Header{"X-Prometheus-Scrape-Timeout-Seconds": {"10"}}).Body.String()
+		if took := time.Since(start); took != 6*time.Second || !strings.Contains(page, `chatwize_chatbot_info{chatbot="`+shop+`",name="`+shop+`"} 1`) ||
+			!strings.Contains(page, `chatwize_up{chatbot="`+shop+`"} 1`) {
+			t.Errorf("after %v got\n%s", took, page)
+		}
+		time.Sleep(time.Hour)
 	})
 }

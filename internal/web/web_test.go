@@ -223,6 +223,9 @@ func TestCompression(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		handler := newHandler(t, "/metrics", chatbots...)
 		for accepts, encoding := range map[string]string{"": "", "gzip": "gzip", "deflate, gzip;q=0": "", "zstd": ""} {
+			if got := get(handler, "GET", "/sd", http.Header{"Accept-Encoding": {accepts}}); got.Header().Get("Content-Encoding") != encoding {
+				t.Errorf("/sd for %q: got %v", accepts, got.Header())
+			}
 			got := get(handler, "GET", "/metrics", http.Header{"Accept-Encoding": {accepts}})
 			page := io.Reader(got.Body)
 			if encoding == "gzip" {
