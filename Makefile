@@ -5,6 +5,7 @@ LDFLAGS  := -s -w -X $(STAMP).Version=$(VERSION) -X $(STAMP).Revision=$(REVISION
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 BENCHSTAT     := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+GORELEASER    := github.com/goreleaser/goreleaser/v2@v2.16.0
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: build
@@ -57,6 +58,27 @@ fuzz: ## Fuzz each fuzz target for a minute.
 .PHONY: soak
 soak: ## Scrape 100,000 times and compare goroutines, files and memory (some minutes).
 	go test -tags soak -run TestSoak -timeout 1h -v .
+
+.PHONY: manifests
+manifests: ## Write the Kubernetes manifests of alerts and dashboard.
+	scripts/manifests
+
+.PHONY: man
+man: ## Write man page and shell completions to build/.
+	scripts/man-and-completions build
+
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+.PHONY: cross
+cross: ## Build the binaries of a release for every platform, and throw them away.
+	for platform in $(PLATFORMS); do \
+	  CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} \
+	    go build -trimpath -ldflags '$(LDFLAGS)' -o /dev/null . || exit 1; \
+	done
+
+.PHONY: release-check
+release-check: ## Check the configuration of releases.
+	go run $(GORELEASER) check
 
 .PHONY: image-check
 image-check: ## Build the container image without an engine and try it (Debian, as root).

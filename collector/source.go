@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -96,7 +97,7 @@ func (s *Source) report(err error, find string, doing ...any) {
 	if errors.Is(err, errPaused) {
 		return // the log has told of it once, when the API asked for it
 	}
-	line := append(doing, "reason", failure.Reason, "err", err, "todo", remedy(failure, find))
+	line := slices.Concat(doing, []any{"reason", failure.Reason, "err", err, "todo", remedy(failure, find)})
 	if !failure.RetryAt.IsZero() {
 		// Another answer may have asked for a longer pause.
 		line = append(line, "no_requests_until", s.pause.until(failure.RetryAt).UTC().Format(time.RFC3339))

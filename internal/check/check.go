@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -117,9 +118,9 @@ var cells = regexp.MustCompile(cell + "+")
 // combining characters: tabwriter takes each character for one cell wide, so it is
 // given that many of another in a name's place.
 func WriteTable(out io.Writer, results []Result) error {
-	var table strings.Builder
+	var table strings.Builder // which takes everything without an error
 	writer := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(writer, "CHATBOT\tNAME\tSTATUS\tSESSIONS\tLEADS\tVERIFIED\tNEWEST SESSION\tTIME TAKEN")
+	_, _ = fmt.Fprintln(writer, "CHATBOT\tNAME\tSTATUS\tSESSIONS\tLEADS\tVERIFIED\tNEWEST SESSION\tTIME TAKEN")
 	names := make([]string, 0, len(results))
 	for _, r := range results {
 		name := printable(r.Name)
@@ -129,7 +130,7 @@ func WriteTable(out io.Writer, results []Result) error {
 			newest = r.Newest.UTC().Format(time.RFC3339)
 		}
 		took := time.Duration(r.Seconds * float64(time.Second)).Round(time.Millisecond)
-		fmt.Fprintf(writer, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Chatbot, strings.Repeat(cell, uniseg.StringWidth(name)), r.Status,
+		_, _ = fmt.Fprintf(writer, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Chatbot, strings.Repeat(cell, uniseg.StringWidth(name)), r.Status,
 			count(r.Sessions), count(r.Leads), count(r.Verified), newest, took)
 	}
 	if err := writer.Flush(); err != nil {
@@ -147,7 +148,7 @@ func count(n *int) string {
 	if n == nil {
 		return "-"
 	}
-	return fmt.Sprint(*n)
+	return strconv.Itoa(*n)
 }
 
 // printable returns a name without what would steer a terminal.
