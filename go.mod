@@ -7,6 +7,7 @@ require (
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/go-faster/jx v1.2.0
 	github.com/go-kit/log v0.2.1
+	github.com/hashicorp/golang-lru/v2 v2.0.7
 	github.com/klauspost/compress v1.20.1
 	github.com/klauspost/readahead v1.4.0
 	github.com/prometheus/client_golang v1.25.0

@@ -130,7 +130,11 @@ func main() {
 			Default("logfmt"), "logfmt", "json")
 	)
 	app.HelpFlag.Short('h')
-	command, err := app.Parse(settings.Arguments(app, os.Args[1:]))
+	var command string
+	arguments, err := settings.Arguments(app, os.Args[1:])
+	if err == nil {
+		command, err = app.Parse(arguments)
+	}
 	if err != nil {
 		app.Fatalf("%s, try --help", settings.Unquoted(err))
 	}
@@ -268,14 +272,17 @@ func runCheck(ctx context.Context, shown account, options options, format, logFo
 	source, directory := newSource(shown, options, prometheus.NewRegistry(), logger)
 	chatbots, err := directory.Chatbots(ctx)
 	if err != nil {
-		_, _ = logged.WriteTo(os.Stderr)
-		return false, fmt.Errorf("discovering the chatbots: %w; or name them with --chatwize.chatbot", err)
+		_, _ = logged.WriteTo(os.Stderr) // which says what to do
+		return false, fmt.Errorf("discovering the chatbots: %w", err)
 	}
 	progress := progressbar.NewOptions(len(chatbots), progressbar.OptionSetWriter(os.Stderr),
 		progressbar.OptionSetDescription("asking for chatbots"), progressbar.OptionShowCount(),
 		progressbar.OptionSetVisibility(term.IsTerminal(int(os.Stderr.Fd()))), progressbar.OptionClearOnFinish())
 	results := check.Run(ctx, source, chatbots, func() { _ = progress.Add(1) })
 	_ = progress.Finish()
+	if ctx.Err() != nil {
+		return false, errors.New("interrupted")
+	}
 	_, _ = logged.WriteTo(os.Stderr)
 	write := check.WriteTable
 	if format == "json" {

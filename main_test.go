@@ -587,6 +587,15 @@ func TestDiscovery(t *testing.T) {
 	if n := lists.Load(); n != 1 {
 		t.Errorf("the chatbots were asked for %d times, want once", n)
 	}
+	// Probes alone, and a list that is kept for next to no time.
+	p = start(t, environment, "--chatwize.probe-only=true", "--chatwize.discovery-interval=1ns")
+	contains(t, p.get(t, "/sd")+p.get(t, "/sd"), shop)
+	if page := p.get(t, "/metrics"); strings.Contains(page, "chatwize_up{") {
+		t.Errorf("a chatbot is shown on\n%s", page)
+	}
+	if n := lists.Swap(1); n != 3 {
+		t.Errorf("the chatbots were asked for %d times, want three times", n)
+	}
 	p = start(t, environment, "--chatwize.chatbot="+shop)
 	page := p.get(t, "/metrics") + p.get(t, "/sd") + p.get(t, "/probe?target="+shop)
 	contains(t, page, `chatwize_chatbot_info{chatbot="`+shop+`",name="`+shop+`"} 1`, `"__meta_chatwize_chatbot_name":"`+shop+`"`)
@@ -710,6 +719,8 @@ func TestWrongSetting(t *testing.T) {
 		{"URL that is none", []string{token}, []string{chatbot, "--chatwize.url=https://%zz" + key}, []string{"--chatwize.url", "https://app.chatwize.ai"}},
 		{"discovery interval negative", []string{token}, []string{"--chatwize.discovery-interval=-1s"}, []string{"--chatwize.discovery-interval", "too short"}},
 		{"probes neither alone nor not", []string{token, "CHATWIZE_PROBE_ONLY=maybe"}, nil, []string{"--chatwize.probe-only", "CHATWIZE_PROBE_ONLY", "true or false"}},
+		{"a switch with a value", []string{token}, []string{"--chatwize.probe-only=maybe"}, []string{"--chatwize.probe-only", "true or false"}},
+		{"a switch off with a value", []string{token, "CHATWIZE_CONCURRENCY=many"}, []string{"--chatwize.probe-only=false"}, []string{"CHATWIZE_CONCURRENCY"}},
 		{"format of the check", []string{token}, []string{"check", "--format=yaml"}, []string{"--format", "table, json"}},
 		{"check without a key", nil, []string{"check"}, []string{"--chatwize.token-file", "no API key"}},
 		{"chatbot not a UUID", []string{token}, []string{"--chatwize.chatbot=" + key}, []string{"--chatwize.chatbot", "chatbot 1", "UUID"}},

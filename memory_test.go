@@ -50,8 +50,8 @@ func buildBinary(t *testing.T) string {
 	return binary
 }
 
-// No answer makes the exporter hold more than 32 MiB over what it needs anyway, nor
-// a million sessions more than 10, and the healthy chatbot beside keeps its numbers.
+// No answer makes the exporter hold more than 32 MiB over what it needs anyway,
+// and the healthy chatbot beside keeps its numbers.
 func TestMemory(t *testing.T) {
 	binary := buildBinary(t)
 	megabyte := strings.Repeat("x", 1<<20)
@@ -103,7 +103,7 @@ func TestMemory(t *testing.T) {
 	defer server.Close()
 
 	p := startCommand(t, exec.Command(binary, "--web.listen-address=127.0.0.1:0", "--log.level=debug",
-		"--chatwize.url="+server.URL, "--chatwize.chatbot="+healthy, "--chatwize.chatbot="+faulty, "--chatwize.timeout=3s"),
+		"--chatwize.url="+server.URL, "--chatwize.chatbot="+healthy, "--chatwize.chatbot="+faulty, "--chatwize.timeout=2s"),
 		"CHATWIZE_TOKEN="+secretKey)
 	fine := body("[" + session + "]")
 	fault.Store(&fine)
@@ -111,14 +111,6 @@ func TestMemory(t *testing.T) {
 		p.get(t, "/metrics")
 	}
 	idle := peakMemory(t, p.Process.Pid)
-	million := repeat("["+session, strings.Repeat(","+session, 999), 1001, "]")
-	fault.Store(&million)
-	contains(t, p.get(t, "/metrics"), `chatwize_sessions{chatbot="`+faulty+`"} 1e+06`)
-	if over := peakMemory(t, p.Process.Pid) - idle; over > 10<<20 {
-		t.Errorf("memory rose by %d KiB for a million sessions", over>>10)
-	} else {
-		t.Logf("a million sessions: %d KiB over idle", over>>10)
-	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			fault.Store(&test)
@@ -135,7 +127,38 @@ func TestMemory(t *testing.T) {
 	wantNoMarker(t, p.logged(), p.get(t, "/"))
 }
 
-// The same holds for many chatbots at a time over HTTP/2, with sessions as large as
+// A million sessions take less than 10 MiB over what a single one takes.
+func TestMemoryMillion(t *testing.T) {
+	binary := buildBinary(t)
+	var sessions atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "["+session)
+		const atATime = 1000
+		for n := sessions.Load() - 1; n > 0; n -= atATime {
+			_, _ = io.WriteString(w, strings.Repeat(","+session, int(min(n, atATime))))
+		}
+		_, _ = io.WriteString(w, "]")
+	}))
+	defer server.Close()
+	p := startCommand(t, exec.Command(binary, "--web.listen-address=127.0.0.1:0",
+		"--chatwize.url="+server.URL, "--chatwize.chatbot="+healthy, "--chatwize.timeout=50s"), "CHATWIZE_TOKEN="+secretKey)
+	scrape := func(n int64, want string) int {
+		sessions.Store(n)
+		contains(t, p.get(t, "/metrics"), `chatwize_sessions{chatbot="`+healthy+`"} `+want)
+		return peakMemory(t, p.Process.Pid)
+	}
+	var idle int
+	for range 10 {
+		idle = scrape(1, "1")
+	}
+	over := scrape(1_000_000, "1e+06") - idle
+	t.Logf("%d KiB over idle", over>>10)
+	if over > 10<<20 {
+		t.Errorf("memory rose by %d KiB", over>>10)
+	}
+}
+
+// The limit of TestMemory holds for many chatbots at a time over HTTP/2, with sessions as large as
 // they may be, whose names the decoder has to copy.
 func TestMemoryHTTP2(t *testing.T) {
 	binary := buildBinary(t)

@@ -56,18 +56,23 @@ func (c *Client) Chatbots(ctx context.Context) (chatbots []Chatbot, skipped int,
 			if list.N <= 0 || entry.N <= 0 {
 				err = errChatbotsTooLarge
 			}
+			offset := decoder.InputOffset()
 			return nil, 0, body.explain(ctx, &Error{
-				Reason: InvalidResponse, Status: http.StatusOK, Offset: decoder.InputOffset(), Err: err,
+				Reason: InvalidResponse, Status: http.StatusOK, Offset: offset, Err: err,
+				Transient: errors.Is(err, errTruncated) && offset > 0,
 			})
 		}
 		entry.N = maxChatbotSize
-		canonical, ok := CanonicalUUID(chatbot.UUID)
-		if !ok || seen[canonical] {
+		canonical := CanonicalUUID(chatbot.UUID)
+		if !IsUUID(chatbot.UUID) || seen[canonical] {
 			skipped++
 			continue
 		}
 		seen[canonical] = true
 		chatbots = append(chatbots, chatbot)
+	}
+	if list.N <= 0 || entry.N <= 0 { // what seemed to be the end was the limit
+		return nil, 0, &Error{Reason: InvalidResponse, Status: http.StatusOK, Offset: decoder.InputOffset(), Err: errChatbotsTooLarge}
 	}
 	return chatbots, skipped, nil
 }

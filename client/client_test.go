@@ -205,12 +205,14 @@ func TestTimestamp(t *testing.T) {
 		{"2025-07-16T09:00:00+02", seven},
 		{"2025-07-16T01:30:00-05:30", seven},
 		{"2025-07-16T07:00:00+00:00", seven},
+		{"9999-12-31T23:59:59Z", time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)},
 		{"2024-02-29T00:00:00Z", time.Date(2024, 2, 29, 0, 0, 0, 0, time.UTC)},
 
 		{"", time.Time{}},
 		{"string", time.Time{}},
 		{"0001-01-01T00:00:00Z", time.Time{}},
 		{"0001-01-01T00:00:00+01:00", time.Time{}},
+		{"9999-12-31T23:59:59-01:00", time.Time{}},
 		{"2025-07-16", time.Time{}},
 		{"2025-07-16T07:00", time.Time{}},
 		{"2025-07-16T07:00:00.", time.Time{}},
@@ -342,7 +344,7 @@ func TestOddLists(t *testing.T) {
 	const size = 11 << 17 // more than the largest buffer
 	filling := strings.Repeat("x", 100)
 	for name, element := range map[string]string{
-		"empty objects":      "{}",
+		"empty objects":      "{}" + strings.Repeat(" ", 10),
 		"white space":        " {" + strings.ReplaceAll(filling, "x", " ") + "} ",
 		"names with escapes": `{"\u0061":"` + filling + `"}`,
 		"empty names":        `{"":"` + filling + `"}`,

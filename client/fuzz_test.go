@@ -159,7 +159,7 @@ func timestamp(value json.RawMessage) (time.Time, bool) {
 		zone = "Z"
 	}
 	t, err := time.Parse(layout, parts[1]+" "+parts[2]+zone)
-	if err != nil || !t.After(time.Time{}) {
+	if err != nil || !t.After(time.Time{}) || t.UTC().Year() > 9999 {
 		return time.Time{}, false
 	}
 	return t.UTC(), true

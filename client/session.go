@@ -28,6 +28,9 @@ type timeParser struct {
 const (
 	dateLayout  = "2006-01-02"
 	clockLayout = "15:04:05"
+	// latest is the end of the year 9999 in Unix time; what is later, in UTC, has no
+	// spelling.
+	latest = 253402300799
 )
 
 // parse reads a timestamp as the platform writes it: ISO 8601 with T or a space,
@@ -44,8 +47,9 @@ func (p *timeParser) parse(text []byte) (time.Time, bool) {
 	if !ok || !zoneOK || separator != 'T' && separator != ' ' || !p.setDate(text[:len(dateLayout)]) {
 		return time.Time{}, false
 	}
-	t := time.Unix(p.midnight+int64(seconds-offset), int64(nanoseconds)).UTC()
-	if !t.After(time.Time{}) {
+	unix := p.midnight + int64(seconds-offset)
+	t := time.Unix(unix, int64(nanoseconds)).UTC()
+	if !t.After(time.Time{}) || unix > latest {
 		return time.Time{}, false // the year 1 is what some platforms write for none
 	}
 	return t, true

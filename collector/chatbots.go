@@ -39,11 +39,8 @@ func (c Chatbots) Chatbot(_ context.Context, uuid string) (Chatbot, bool) { retu
 
 // Find returns that of c with a UUID, in any spelling, and whether there is one.
 func (c Chatbots) Find(uuid string) (Chatbot, bool) {
-	canonical, _ := client.CanonicalUUID(uuid)
-	i := slices.IndexFunc(c, func(chatbot Chatbot) bool {
-		other, _ := client.CanonicalUUID(chatbot.UUID)
-		return other == canonical
-	})
+	canonical := client.CanonicalUUID(uuid)
+	i := slices.IndexFunc(c, func(chatbot Chatbot) bool { return client.CanonicalUUID(chatbot.UUID) == canonical })
 	if i < 0 {
 		return Chatbot{}, false
 	}

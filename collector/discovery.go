@@ -61,60 +61,67 @@ func (d *Discovery) Collect(ch chan<- prometheus.Metric) {
 // that fails, or takes more than half of the time that ctx leaves, it is the list
 // from before; with none there is an error.
 func (d *Discovery) Chatbots(ctx context.Context) (Chatbots, error) {
-	d.mutex.Lock()
-	due := !d.known || !time.Now().Before(d.next)
-	d.mutex.Unlock()
-	var err error
-	if due {
-		err = d.wait(ctx)
-	}
-	d.mutex.Lock()
-	defer d.mutex.Unlock()
-	if d.known {
-		return d.list, nil
+	list, known, err := d.refreshed(ctx, func() bool { return !d.known || !time.Now().Before(d.next) })
+	if known {
+		return list, nil
 	}
 	return nil, err
 }
 
 // Chatbot returns any chatbot, with its name if that is known.
 func (d *Discovery) Chatbot(ctx context.Context, uuid string) (Chatbot, bool) {
-	d.mutex.Lock()
-	due := !time.Now().Before(d.next)
-	d.mutex.Unlock()
-	if due {
-		_ = d.wait(ctx) // counted and logged; the chatbot can be shown without its name
-	}
-	d.mutex.Lock()
-	defer d.mutex.Unlock()
-	if chatbot, ok := d.list.Find(uuid); ok {
+	// A failure is counted and logged; the chatbot can be shown without its name.
+	list, _, _ := d.refreshed(ctx, func() bool { return !time.Now().Before(d.next) })
+	if chatbot, ok := list.Find(uuid); ok {
 		return chatbot, true
 	}
 	return Chatbot{UUID: uuid}, true
 }
 
-// wait waits for an attempt, at most half of the time that ctx leaves. The attempt
-// goes on without it, for whoever asks next.
-func (d *Discovery) wait(ctx context.Context) error {
-	free := context.WithoutCancel(ctx)
-	attempt := d.attempts.DoChan("", func() (any, error) {
-		return nil, d.attempt(free)
-	})
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
-		defer cancel()
+// refreshed returns the list, after an attempt if one is due, whose error it returns
+// too, and whether there is a list. It waits half of the time that ctx leaves at the
+// most. With a list to show, the attempt ends then, to leave the requests that may be
+// under way to the chatbots; without, it goes on for whoever asks next.
+func (d *Discovery) refreshed(ctx context.Context, due func() bool) (list Chatbots, known bool, err error) {
+	d.mutex.Lock()
+	isDue, known := due(), d.known
+	d.mutex.Unlock()
+	if isDue {
+		timeout := d.source.Timeout
+		patience := ctx
+		if deadline, ok := ctx.Deadline(); ok {
+			half := time.Until(deadline) / 2
+			if known {
+				timeout = min(timeout, half)
+			}
+			var cancel context.CancelFunc
+			patience, cancel = context.WithTimeout(ctx, half)
+			defer cancel()
+		}
+		free := context.WithoutCancel(ctx)
+		attempt := d.attempts.DoChan("", func() (any, error) { return nil, d.attempt(free, timeout, due) })
+		select {
+		case result := <-attempt:
+			err = result.Err
+		case <-patience.Done():
+			err = context.Cause(patience)
+		}
 	}
-	select {
-	case result := <-attempt:
-		return result.Err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	return d.list, d.known, err
 }
 
-// attempt asks for the list and remembers it, or counts and logs why it cannot.
-func (d *Discovery) attempt(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, d.source.Timeout)
+// attempt asks for the list and remembers it, or counts and logs why it cannot,
+// unless another attempt has just done so.
+func (d *Discovery) attempt(ctx context.Context, timeout time.Duration, due func() bool) error {
+	d.mutex.Lock()
+	isDue := due()
+	d.mutex.Unlock()
+	if !isDue {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	list, skipped, err := d.fetch(ctx)
 	if err != nil {

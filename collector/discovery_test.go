@@ -23,7 +23,6 @@ import (
 // listing is an API with chatbots that have no sessions.
 type listing struct {
 	api
-	mutex    sync.Mutex // a test may change the list while the API thinks
 	chatbots []client.Chatbot
 	skipped  int
 	takes    time.Duration
@@ -35,8 +34,6 @@ func (l *listing) Chatbots(ctx context.Context) ([]client.Chatbot, int, error) {
 	l.requests++
 	select {
 	case <-time.After(l.takes):
-		l.mutex.Lock()
-		defer l.mutex.Unlock()
 		return l.chatbots, l.skipped, l.err
 	case <-ctx.Done():
 		return nil, 0, &client.Error{Reason: client.Timeout, Err: context.Cause(ctx)}
@@ -135,17 +132,17 @@ func TestDiscovery(t *testing.T) {
 	})
 }
 
-// A discovery that hangs takes half of a scrape's time at the most, and goes on for
-// those who ask later; all who ask meanwhile share it.
+// A discovery that hangs takes half of a scrape's time at the most; all who ask
+// meanwhile share it. It ends then, for the sake of the chatbots that are known.
 func TestDiscoveryHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &listing{chatbots: []client.Chatbot{{UUID: shopUUID}}}
-		discovery, _, registry := newDiscovery(api, log.NewNopLogger())
+		discovery, source, registry := newDiscovery(api, log.NewNopLogger())
 		if _, err := discovery.Chatbots(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Minute)
-		api.takes = 7 * time.Second
+		api.takes = time.Hour
 		var scrapes sync.WaitGroup
 		for range 3 {
 			scrapes.Go(func() {
@@ -156,22 +153,41 @@ func TestDiscoveryHangs(t *testing.T) {
 				if took := time.Since(start); len(chatbots) != 1 || err != nil || took != 5*time.Second {
 					t.Errorf("got %v, %v after %v", chatbots, err, took)
 				}
+				// There is one request at a time, and it is free again.
+				if got := source.FetchAll(ctx, chatbots)[0]; got.Err != nil {
+					t.Error(got.Err)
+				}
 			})
 		}
 		scrapes.Wait()
-		api.mutex.Lock()
-		api.chatbots = append(api.chatbots, client.Chatbot{UUID: deskUUID})
-		api.mutex.Unlock()
-		time.Sleep(2 * time.Second)
-		if chatbots, err := discovery.Chatbots(t.Context()); len(chatbots) != 2 || err != nil || api.requests != 2 {
+		synctest.Wait()
+		wantUp(t, registry, "0", client.Timeout, 1)
+		time.Sleep(30 * time.Second)
+		start := time.Now()
+		chatbots, err := discovery.Chatbots(t.Context())
+		if took := time.Since(start); len(chatbots) != 1 || err != nil || took != time.Minute || api.requests != 3 {
+			t.Errorf("without a deadline: got %v, %v after %v and %d requests", chatbots, err, took, api.requests)
+		}
+		wantUp(t, registry, "0", client.Timeout, 2)
+	})
+}
+
+// With nothing to show, it goes on for whoever asks next.
+func TestFirstDiscoveryIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &listing{chatbots: []client.Chatbot{{UUID: shopUUID}}, takes: 7 * time.Second}
+		discovery, _, _ := newDiscovery(api, log.NewNopLogger())
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if chatbots, err := discovery.Chatbots(ctx); err == nil || !time.Now().Equal(midnight.Add(5*time.Second)) {
+			t.Errorf("got %v, %v at %v", chatbots, err, time.Now())
+		}
+		if chatbots, err := discovery.Chatbots(t.Context()); len(chatbots) != 1 || err != nil || !time.Now().Equal(midnight.Add(7*time.Second)) {
+			t.Errorf("got %v, %v at %v", chatbots, err, time.Now())
+		}
+		if chatbots, err := discovery.Chatbots(t.Context()); len(chatbots) != 1 || err != nil || api.requests != 1 {
 			t.Errorf("got %v, %v after %d requests", chatbots, err, api.requests)
 		}
-		time.Sleep(5 * time.Minute)
-		api.takes = time.Hour
-		if chatbots, err := discovery.Chatbots(t.Context()); len(chatbots) != 2 || err != nil {
-			t.Errorf("got %v, %v", chatbots, err)
-		}
-		wantUp(t, registry, "0", client.Timeout, 1)
 	})
 }
 

@@ -60,11 +60,12 @@ func (s *Source) FetchAll(ctx context.Context, chatbots []Chatbot) []Fetch {
 
 // fastestFirst sorts indices of chatbots.
 func (s *Source) fastestFirst(chatbots []Chatbot, indices []int) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	slices.SortStableFunc(indices, func(a, b int) int {
-		return cmp.Compare(s.history[chatbots[a].UUID].took, s.history[chatbots[b].UUID].took)
-	})
+	took := map[int]time.Duration{}
+	for _, i := range indices {
+		h, _ := s.history.Get(chatbots[i].UUID)
+		took[i] = h.took
+	}
+	slices.SortStableFunc(indices, func(a, b int) int { return cmp.Compare(took[a], took[b]) })
 }
 
 // cached returns a chatbot's last fetch if it may be had again.
@@ -72,10 +73,8 @@ func (s *Source) cached(chatbot Chatbot) (Fetch, bool) {
 	if s.CacheTTL <= 0 {
 		return Fetch{}, false
 	}
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	last := s.history[chatbot.UUID].last
-	return last, time.Since(last.Finished) < s.CacheTTL
+	h, _ := s.history.Get(chatbot.UUID)
+	return h.last, time.Since(h.last.Finished) < s.CacheTTL
 }
 
 // join returns the flight that is under way for a chatbot, or else starts one,
@@ -178,9 +177,7 @@ func (s *Source) fetch(ctx context.Context, f *flight, turn <-chan struct{}) Fet
 
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	s.mutex.Lock()
-	h := s.history[f.chatbot.UUID]
-	s.mutex.Unlock()
+	h, _ := s.history.Get(f.chatbot.UUID)
 	start = time.Now()
 	fetch := end(try(ctx, &s.pause, func() (Summary, error) { return s.sum(ctx, f.chatbot, &h) }))
 	if !errors.Is(fetch.Err, errPaused) {
@@ -194,15 +191,10 @@ func (s *Source) fetch(ctx context.Context, f *flight, turn <-chan struct{}) Fet
 	if s.flights[f.chatbot.UUID] != f {
 		// All have left, and a later flight may know better.
 		took := h.took
-		h = s.history[f.chatbot.UUID]
+		h, _ = s.history.Get(f.chatbot.UUID)
 		h.took = took
 	}
-	s.history[f.chatbot.UUID] = h
-	var failure *client.Error
-	if errors.As(fetch.Err, &failure) && failure.Reason == client.NotFound {
-		// Whoever probes may ask for any number of chatbots that are not there.
-		delete(s.history, f.chatbot.UUID)
-	}
+	s.history.Add(f.chatbot.UUID, h)
 	return fetch
 }
 

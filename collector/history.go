@@ -75,11 +75,11 @@ func (s *Source) sumFull(ctx context.Context, chatbot Chatbot, h *history, now t
 	case err != nil:
 		return Summary{}, err
 	default:
+		// Also before it is due, or else what is not modified then would not be what
+		// the sums are of.
 		h.full, h.fullValidator = got.before.plus(got.undated).plus(got.recent), known
-		if due {
-			h.cutOff, h.old = cutOff, got.before.plus(got.undated)
-			h.recent, h.recentValidator = Summary{}, client.Validator{}
-		}
+		h.cutOff, h.old = cutOff, got.before.plus(got.undated)
+		h.recent, h.recentValidator = Summary{}, client.Validator{}
 	}
 	if due {
 		h.nextFull, h.unfiltered = now.Add(s.FullInterval), false

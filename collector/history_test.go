@@ -257,6 +257,32 @@ func TestUnfiltered(t *testing.T) {
 	}
 }
 
+// A list that came between two intervals, for want of a filter, is what the next 304
+// is about.
+func TestUnfilteredOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		for i := range 5 {
+			m.sessions[i] = simulator.Session{Number: i, Created: midnight.Add(-72 * time.Hour), Modified: midnight}
+		}
+		source := m.source(func(config *collector.SourceConfig) { config.Window, config.FullInterval = 48*time.Hour, time.Hour })
+		for i := range 14 {
+			m.forbids, m.etag = 0, `"before"`
+			if i == 1 {
+				m.forbids = http.StatusBadRequest
+				delete(m.sessions, 0)
+			}
+			if i > 0 {
+				m.etag = `"after"`
+			}
+			if got := fetch(t.Context(), source, modelled); got.Err != nil || got.Summary != m.summary() {
+				t.Errorf("step %d: got %+v, want %+v", i, got, m.summary())
+			}
+			time.Sleep(10 * time.Minute)
+		}
+	})
+}
+
 // Off, no parameter is sent.
 func TestNoWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

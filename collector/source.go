@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/sync/semaphore"
@@ -53,8 +54,12 @@ type Source struct {
 
 	mutex   sync.Mutex
 	flights map[string]*flight // under way, by chatbot
-	history map[string]history // of each chatbot
+	history *lru.Cache[string, history]
 }
+
+// maxHistories is of how many chatbots the history is kept, those asked for last:
+// more than there are, but whoever probes may ask for any.
+const maxHistories = 20_000
 
 // NewSource returns a Source.
 func NewSource(config SourceConfig) *Source {
@@ -66,8 +71,8 @@ func NewSource(config SourceConfig) *Source {
 			Help: "Fetches from the Chatwize API that failed, by reason.",
 		}, []string{"reason"}),
 		flights: map[string]*flight{},
-		history: map[string]history{},
 	}
+	s.history, _ = lru.New[string, history](maxHistories) // fails for sizes below 1 only
 	for _, reason := range client.Reasons() {
 		s.errors.WithLabelValues(string(reason))
 	}

@@ -95,7 +95,7 @@ func status(err error) string {
 	case client.Timeout:
 		return "timed out"
 	case client.Network:
-		return "no connection"
+		return "connection failed"
 	default: // client.InvalidResponse
 		return "not a session list"
 	}

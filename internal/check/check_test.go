@@ -43,7 +43,7 @@ func TestRun(t *testing.T) {
 		{"server error 500", &client.Error{Reason: client.ServerError, Status: 500}},
 		{"unexpected status 302", &client.Error{Reason: client.UnexpectedStatus, Status: 302}},
 		{"timed out", &client.Error{Reason: client.Timeout}},
-		{"no connection", &client.Error{Reason: client.Network}},
+		{"connection failed", &client.Error{Reason: client.Network}},
 		{"not a session list", &client.Error{Reason: client.InvalidResponse, Status: 200}},
 		// The last, as nothing is asked for after it.
 		{"rate limited until " + until.Local().Format(time.TimeOnly), &client.Error{Reason: client.RateLimited, Status: 429, RetryAt: until}},

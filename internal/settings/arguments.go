@@ -2,16 +2,20 @@ package settings
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 )
 
-// Arguments returns arguments with the default command in front where they name
-// none. Left to find the default by itself, kingpin takes no notice of a last flag
-// that lacks its value.
-func Arguments(app *kingpin.Application, arguments []string) []string {
+// Arguments returns arguments as kingpin takes them: with the default command in
+// front where they name none, for left to find the default by itself kingpin takes no
+// notice of a last flag that lacks its value; and with switches that have a value
+// (--x=false) as those that have none (--no-x).
+func Arguments(app *kingpin.Application, arguments []string) ([]string, error) {
+	arguments = slices.Clone(arguments)
 	var standsAlone []string
 	first := ""
 	for _, command := range app.Model().Commands {
@@ -21,6 +25,20 @@ func Arguments(app *kingpin.Application, arguments []string) []string {
 		}
 	}
 	for _, flag := range app.Model().Flags {
+		for i, argument := range arguments {
+			text, found := strings.CutPrefix(argument, "--"+flag.Name+"=")
+			if !found || !flag.IsBoolFlag() {
+				continue
+			}
+			on, err := strconv.ParseBool(text)
+			if err != nil {
+				return nil, fmt.Errorf("--%s: must be true or false", flag.Name)
+			}
+			arguments[i] = "--" + flag.Name
+			if !on {
+				arguments[i] = "--no-" + flag.Name
+			}
+		}
 		// Help, version and completion are about the program as a whole.
 		if strings.HasPrefix(flag.Name, "help") || flag.Name == "version" || strings.HasPrefix(flag.Name, "completion") {
 			standsAlone = append(standsAlone, "--"+flag.Name)
@@ -28,9 +46,9 @@ func Arguments(app *kingpin.Application, arguments []string) []string {
 	}
 	standsAlone = append(standsAlone, "help", "-h")
 	if slices.ContainsFunc(arguments, func(argument string) bool { return slices.Contains(standsAlone, argument) }) {
-		return arguments
+		return arguments, nil
 	}
-	return append([]string{first}, arguments...)
+	return append([]string{first}, arguments...), nil
 }
 
 // Unquoted returns an error of kingpin's without the argument that it quotes.

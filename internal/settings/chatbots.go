@@ -16,12 +16,13 @@ import (
 type Chatbots struct {
 	flag          *kingpin.FlagClause
 	list          collector.Chatbots
+	given         map[string]bool // by canonical UUID
 	onCommandLine bool
 }
 
 // NewChatbots makes flag take chatbots.
 func NewChatbots(flag *kingpin.FlagClause) *Chatbots {
-	c := &Chatbots{flag: flag}
+	c := &Chatbots{flag: flag, given: map[string]bool{}}
 	flag.IsSetByUser(&c.onCommandLine).SetValue(c)
 	return c
 }
@@ -56,9 +57,11 @@ func (c *Chatbots) add(text string) error {
 	if err != nil {
 		return Error(c.flag, fmt.Errorf("chatbot %d %w", len(c.list)+1, err))
 	}
-	if _, given := c.list.Find(chatbot.UUID); given {
+	canonical := client.CanonicalUUID(chatbot.UUID)
+	if c.given[canonical] {
 		return Error(c.flag, fmt.Errorf("chatbot %s is given twice; leave one out", chatbot.UUID))
 	}
+	c.given[canonical] = true
 	c.list = append(c.list, chatbot)
 	return nil
 }
@@ -66,8 +69,8 @@ func (c *Chatbots) add(text string) error {
 func parseChatbot(text string) (collector.Chatbot, error) {
 	id, name, named := strings.Cut(text, "=")
 	chatbot := collector.Chatbot{UUID: strings.TrimSpace(id), Name: strings.TrimSpace(name)}
-	switch _, ok := client.CanonicalUUID(chatbot.UUID); {
-	case !ok:
+	switch {
+	case !client.IsUUID(chatbot.UUID):
 		return collector.Chatbot{}, errors.New(
 			"is not a UUID; write 32 hexadecimal digits, with or without dashes, and =NAME behind them if you like")
 	case named && chatbot.Name == "":

@@ -147,7 +147,7 @@ func probeHandler(config Config) http.Handler {
 			http.Error(w, "give one target, as in "+probePath+"?target=UUID", http.StatusBadRequest)
 			return
 		}
-		if _, ok := client.CanonicalUUID(targets[0]); !ok {
+		if !client.IsUUID(targets[0]) {
 			http.Error(w, "the target is not a UUID; write 32 hexadecimal digits, with or without dashes", http.StatusBadRequest)
 			return
 		}
