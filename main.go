@@ -37,6 +37,7 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/apimetrics"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/backfill"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/check"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/settings"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/simulator"
@@ -81,6 +82,27 @@ func main() {
 		checkFormat  = settings.OneOf(checkCommand.Flag("format",
 			"Format of what is printed: table, json.").
 			Default("table"), "table", "json")
+
+		backfillCommand = app.Command("backfill", "Write the past as OpenMetrics, for promtool to make history of: "+
+			"at each step the sessions created until then, and those of them that have a lead or a verified identity today. "+
+			"What the API does not tell is not known: sessions that were deleted are missing, "+
+			"and a lead or a verified identity counts from when its session was created. "+
+			"Each list is fetched as a whole; raise --chatwize.timeout for long ones.")
+		backfillStart = settings.Time(backfillCommand.Flag("start",
+			"First sample: a date (in UTC) or a time in RFC 3339. Default: the first session. Sessions before it, and those without a readable creation time, count from there on.").
+			PlaceHolder("TIME"))
+		backfillEnd = settings.Time(backfillCommand.Flag("end",
+			"Last sample, likewise. Default: now.").
+			PlaceHolder("TIME"))
+		backfillStep = settings.Duration(backfillCommand.Flag("step",
+			"Time from one sample to the next. Prometheus shows gaps where it is more than 5m.").
+			Default("5m"), time.Second)
+		backfillLabels = settings.Labels(backfillCommand.Flag("label",
+			"Label of all series. Repeatable. History and live series are one where job and instance are what the scrape configuration gives.").
+			PlaceHolder("NAME=VALUE"))
+		backfillOutput = backfillCommand.Flag("output",
+			"File to write, whole or not at all. Default: standard output.").
+			PlaceHolder("FILE").String()
 
 		apiURL = settings.BaseURL(app.Flag("chatwize.url",
 			"Base URL of the Chatwize API.").
@@ -175,6 +197,9 @@ func main() {
 		if !healthy {
 			os.Exit(1)
 		}
+	case backfillCommand.FullCommand():
+		past := backfill.Config{Start: *backfillStart, End: *backfillEnd, Step: *backfillStep, Labels: backfillLabels}
+		app.FatalIfError(runBackfill(ctx, shown, options, past, *backfillOutput, *logFormat, *logLevel), "backfill")
 	case serveCommand.FullCommand(), demoCommand.FullCommand():
 		if err := toolkit.Validate(*listen.WebConfigFile); err != nil {
 			app.Fatalf("--web.config.file: %s; mend that file or leave out the flag", strings.Join(strings.Fields(err.Error()), " "))
@@ -275,9 +300,7 @@ func runCheck(ctx context.Context, shown account, options options, format, logFo
 		_, _ = logged.WriteTo(os.Stderr) // which says what to do
 		return false, fmt.Errorf("discovering the chatbots: %w", err)
 	}
-	progress := progressbar.NewOptions(len(chatbots), progressbar.OptionSetWriter(os.Stderr),
-		progressbar.OptionSetDescription("asking for chatbots"), progressbar.OptionShowCount(),
-		progressbar.OptionSetVisibility(term.IsTerminal(int(os.Stderr.Fd()))), progressbar.OptionClearOnFinish())
+	progress := newProgress(len(chatbots), "asking for chatbots")
 	results := check.Run(ctx, source, chatbots, func() { _ = progress.Add(1) })
 	_ = progress.Finish()
 	if ctx.Err() != nil {
@@ -292,6 +315,81 @@ func runCheck(ctx context.Context, shown account, options options, format, logFo
 		return false, err
 	}
 	return !slices.ContainsFunc(results, func(r check.Result) bool { return !r.OK() }), nil
+}
+
+// runBackfill writes the past of an account's chatbots, to standard output where
+// output names no file. What is logged meanwhile comes after the progress.
+func runBackfill(ctx context.Context, shown account, options options, past backfill.Config, output, logFormat, logLevel string) error {
+	now := time.Now().Truncate(time.Second)
+	if past.End.IsZero() {
+		past.End = now
+	}
+	switch {
+	case past.End.After(now):
+		return errors.New("--end: lies in the future; leave it out to write until now")
+	case past.Start.After(past.End):
+		return errors.New("--end: is before --start; give a later one, or an earlier --start")
+	}
+	out, keep := io.Writer(os.Stdout), func() error { return nil }
+	cannotWrite := func(err error) error { return fmt.Errorf("writing to standard output: %w", err) }
+	if output != "" {
+		cannotWrite = func(err error) error {
+			return fmt.Errorf("--output: cannot be written: %w; name a file in a folder that is there, yours and has room", err)
+		}
+		file, err := backfill.Create(output)
+		if err != nil {
+			return cannotWrite(err)
+		}
+		defer file.Discard()
+		out, keep = file, file.Keep
+	}
+
+	var logged bytes.Buffer
+	logger, _ := newLoggers(&logged, logFormat, logLevel)
+	source, directory := newSource(shown, options, prometheus.NewRegistry(), logger)
+	chatbots, err := directory.Chatbots(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("discovering the chatbots: %w; or name them with --chatwize.chatbot", err)
+	case len(chatbots) == 0:
+		return errors.New("the account has no chatbots; check --chatwize.url and whose the API key is")
+	}
+	progress := newProgress(-1, "reading sessions")
+	tell := func(doing string) func(collector.Chatbot, int) {
+		return func(chatbot collector.Chatbot, more int) {
+			progress.Describe(doing + " of " + chatbot.UUID)
+			_ = progress.Add(more)
+		}
+	}
+	past.Source, past.Chatbots, past.Logger = source, chatbots, logger
+	past.Sessions, past.Samples = tell("reading sessions"), tell("writing samples")
+	read, err := backfill.Read(ctx, past)
+	_ = progress.Finish()
+	if err != nil {
+		return err
+	}
+	progress = newProgress(read.MaxSamples(), "writing samples")
+	err = read.Write(ctx, out)
+	_ = progress.Finish()
+	_, _ = logged.WriteTo(os.Stderr)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err == nil:
+		err = keep()
+	}
+	if err != nil {
+		return cannotWrite(err)
+	}
+	return nil
+}
+
+// newProgress returns a bar, or a spinner where the end is -1, that is shown while
+// something goes on, if there is somebody to see it.
+func newProgress(end int, doing string) *progressbar.ProgressBar {
+	return progressbar.NewOptions(end, progressbar.OptionSetWriter(os.Stderr),
+		progressbar.OptionSetDescription(doing), progressbar.OptionShowCount(), progressbar.OptionThrottle(50*time.Millisecond),
+		progressbar.OptionSetVisibility(term.IsTerminal(int(os.Stderr.Fd()))), progressbar.OptionClearOnFinish())
 }
 
 // startDemo starts a simulated account on a loopback port, for as long as the

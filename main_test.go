@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -665,6 +666,176 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// result is how a run of the exporter ended.
+type result struct {
+	stdout, stderr string
+	status         int
+}
+
+// finish runs a command to its end.
+func finish(t *testing.T, command *exec.Cmd) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	command.Stdout, command.Stderr = &stdout, &stderr
+	var exit *exec.ExitError
+	if err := command.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	if strings.Contains(stdout.String()+stderr.String(), key) {
+		t.Errorf("the key is shown: %s%s", &stdout, &stderr)
+	}
+	return result{stdout.String(), stderr.String(), command.ProcessState.ExitCode()}
+}
+
+func TestBackfill(t *testing.T) {
+	const second = "00000000000000000000000000000002"
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var fault atomic.Pointer[simulator.Fault]
+	fault.Store(&simulator.Fault{})
+	account := &simulator.Account{Key: key, Chatbots: []simulator.Chatbot{
+		{UUID: shop, Name: "Shop", Sessions: simulator.Uniform(1000, start, time.Hour)},
+		{UUID: second, Name: "Desk", Sessions: func(time.Time) iter.Seq[simulator.Session] {
+			return slices.Values([]simulator.Session{{Number: 1, Modified: start, Lead: true}})
+		}, Fault: func(time.Time) simulator.Fault { return *fault.Load() }},
+	}}
+	api := httptest.NewServer(account)
+	defer api.Close()
+	folder := t.TempDir()
+	file := filepath.Join(folder, "history.om")
+	run := func(arguments ...string) result {
+		t.Helper()
+		return finish(t, command(t, []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_URL=" + api.URL}, append([]string{"backfill"}, arguments...)...))
+	}
+	wantNoFile := func() {
+		t.Helper()
+		if list, err := os.ReadDir(folder); err != nil || len(list) > 0 {
+			t.Errorf("there are %v, %v", list, err)
+		}
+	}
+
+	all := run("--label=job=chatwize", "--label=instance=localhost:10113", "--end=2026-02-11T15:07:00Z", "--step=1h")
+	if all.status != 0 || strings.Count(all.stderr, "\n") != 1 {
+		t.Errorf("status %d, logged %s", all.status, all.stderr)
+	}
+	contains(t, all.stderr, "level=warn", "chatbot="+second, "sessions=1")
+	series := func(uuid string) string { return `{chatbot="` + uuid + `",instance="localhost:10113",job="chatwize"}` }
+	contains(t, all.stdout,
+		"\nchatwize_sessions"+series(shop)+" 1 1767225600\n",
+		"\nchatwize_sessions"+series(shop)+" 1000 1770822000\nchatwize_sessions"+series(shop)+" 1000 1770822420\n",
+		"\nchatwize_sessions_with_lead"+series(shop)+" 334 1770822420\n",
+		"\nchatwize_sessions_with_verified_identity"+series(shop)+" 143 1770822420\n",
+		"\nchatwize_last_session_created_timestamp_seconds"+series(shop)+" 1770822000 1770822420\n# EOF\n",
+		"\nchatwize_sessions_with_lead"+series(second)+" 1 1767225600\n")
+	if strings.Contains(all.stdout, "chatwize_last_session_created_timestamp_seconds"+series(second)) {
+		t.Error("a chatbot without a dated session has a newest one")
+	}
+
+	written := run("--output="+file, "--chatwize.chatbot="+shop, "--start=2026-01-02", "--end=2026-01-03", "--step=12h")
+	content, err := os.ReadFile(file)
+	if written.status != 0 || written.stdout+written.stderr != "" || err != nil || !strings.HasSuffix(string(content), "\n# EOF\n") ||
+		strings.Count(string(content), "\nchatwize") != 4*3 {
+		t.Errorf("%+v, %v, wrote\n%s", written, err, content)
+	}
+	before := time.Now().Unix()
+	untilNow := run("--chatwize.chatbot="+shop, "--step=1d")
+	var end int64
+	last := regexp.MustCompile(`} 1000 (\d+)\n# HELP`).FindStringSubmatch(untilNow.stdout)
+	if last == nil {
+		t.Fatalf("got %+v", untilNow)
+	}
+	if _, err := fmt.Sscan(last[1], &end); err != nil || end < before || end > time.Now().Unix() {
+		t.Errorf("the last sample is at %d, now is %d", end, before)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+
+	fault.Store(&simulator.Fault{Status: 403})
+	for _, output := range []string{"", "--output=" + file} {
+		refused := run(slices.DeleteFunc([]string{output}, func(a string) bool { return a == "" })...)
+		if refused.status != 1 || refused.stdout != "" || strings.Count(refused.stderr, "\n") != 1 {
+			t.Errorf("got %+v", refused)
+		}
+		contains(t, refused.stderr, "backfill: ", second, "Desk", "403", "API key")
+		wantNoFile()
+	}
+
+	for name, arguments := range map[string][]string{
+		"--end: is before --start":  {"--start=2026-01-02", "--end=2026-01-01"},
+		"--end: lies in the future": {"--end=" + time.Now().Add(time.Hour).Format(time.RFC3339)},
+		"--output: cannot be":       {"--output=" + filepath.Join(folder, key, "history.om")},
+		"--step: is too short":      {"--step=0"},
+		"--label: label 1":          {"--label=chatwize"},
+		"--start: must be":          {"--start=yesterday"},
+	} {
+		if wrong := run(arguments...); wrong.status != 1 || wrong.stdout != "" || strings.Count(wrong.stderr, "\n") != 1 || !strings.Contains(wrong.stderr, name) {
+			t.Errorf("want %s, got %+v", name, wrong)
+		}
+	}
+	wantNoFile()
+}
+
+// An interrupt leaves nothing behind, whatever the command is at.
+func TestBackfillInterrupted(t *testing.T) {
+	asked := make(chan bool, 1)
+	var hangs atomic.Bool
+	account := &simulator.Account{Key: key, Chatbots: []simulator.Chatbot{{
+		UUID: shop, Sessions: simulator.Uniform(1, time.Unix(1, 0), time.Hour),
+		Fault: func(time.Time) simulator.Fault {
+			if !hangs.Load() {
+				return simulator.Fault{}
+			}
+			asked <- true
+			return simulator.Fault{Delay: time.Minute}
+		},
+	}}}
+	api := httptest.NewServer(account)
+	defer api.Close()
+	for _, test := range []string{"reading", "writing"} {
+		t.Run(test, func(t *testing.T) {
+			hangs.Store(test == "reading")
+			folder := t.TempDir()
+			// Half a century by the second is hours of writing.
+			backfill := command(t, []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_URL=" + api.URL},
+				"backfill", "--step=1s", "--output="+filepath.Join(folder, "history.om"))
+			var stderr bytes.Buffer
+			backfill.Stderr = &stderr
+			if err := backfill.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if test == "reading" {
+				<-asked
+			} else {
+				waitForSize(t, folder, 1<<16)
+			}
+			if err := backfill.Process.Signal(os.Interrupt); err != nil {
+				t.Error(err)
+			}
+			_ = backfill.Wait()
+			if status := backfill.ProcessState.ExitCode(); status != 1 || strings.Count(stderr.String(), "\n") != 1 || !strings.Contains(stderr.String(), "interrupt") {
+				t.Errorf("status %d with %s", status, &stderr)
+			}
+			if list, err := os.ReadDir(folder); err != nil || len(list) > 0 {
+				t.Errorf("there are %v, %v", list, err)
+			}
+		})
+	}
+}
+
+// waitForSize waits until a file in a folder has at least size bytes.
+func waitForSize(t *testing.T, folder string, size int64) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		names, _ := filepath.Glob(filepath.Join(folder, "*"))
+		for _, name := range names {
+			if info, err := os.Stat(name); err == nil && info.Size() >= size {
+				return
+			}
+		}
+	}
+	t.Error("nothing is written")
+}
+
 // The dashboard shows metrics that there are.
 func TestDashboard(t *testing.T) {
 	dashboard, err := os.ReadFile("dashboards/chatwize.json")
@@ -792,14 +963,15 @@ func TestHelp(t *testing.T) {
 			"--chatwize.timeout-offset=500ms", "$CHATWIZE_TIMEOUT_OFFSET", "--chatwize.concurrency=4", "$CHATWIZE_CONCURRENCY",
 			"--web.telemetry-path=/metrics", "--web.listen-address=:10113", "--web.config.file", "--log.level=info", "--log.format=logfmt",
 			"--chatwize.discovery-interval=5m", "$CHATWIZE_DISCOVERY_INTERVAL", "--[no-]chatwize.probe-only", "$CHATWIZE_PROBE_ONLY",
-			"serve*", "demo", "check"},
+			"serve*", "demo", "check", "backfill"},
+		"backfill --help":          {"--start=TIME", "--end=TIME", "--step=5m", "--label=NAME=VALUE", "--output=FILE", "deleted", "lead"},
 		"--version":                {"chatwize_exporter, version "},
 		"--completion-script-bash": {"complete -F", "chatwize_exporter"},
 		"--completion-script-zsh":  {"#compdef chatwize_exporter"},
 	}
 	for flag, want := range tests {
 		t.Run(flag, func(t *testing.T) {
-			out, err := command(t, []string{"CHATWIZE_TOKEN=" + key}, flag).Output()
+			out, err := command(t, []string{"CHATWIZE_TOKEN=" + key}, strings.Fields(flag)...).Output()
 			if err != nil {
 				t.Fatal(err)
 			}

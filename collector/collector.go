@@ -36,38 +36,34 @@ type gathered struct {
 	families []*dto.MetricFamily
 }
 
+// ChatbotLabel is the label that tells chatbots apart.
+const ChatbotLabel = "chatbot"
+
 // descs describes the metrics that each chatbot has.
 type descs struct {
-	up, sessions, withLead, withVerifiedIdentity, malformed,
-	lastCreated, lastModified, lastFetch, fetchDuration, info *prometheus.Desc
+	up, lastFetch, fetchDuration, info *prometheus.Desc
+	sums                               []Sum
+}
+
+// fullName returns the name of a metric.
+func fullName(name string) string { return prometheus.BuildFQName("chatwize", "", name) }
+
+// newDesc describes a metric that each chatbot has.
+func newDesc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(fullName(name), help, append([]string{ChatbotLabel}, labels...), nil)
 }
 
 // New returns a Collector of the chatbots in a directory.
 func New(source *Source, directory Directory) *Collector {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(prometheus.BuildFQName("chatwize", "", name), help,
-			append([]string{"chatbot"}, labels...), nil)
-	}
 	return &Collector{ctx: context.Background(), source: source, directory: directory, last: &atomic.Pointer[gathered]{}, descs: &descs{
-		up: desc("up",
+		up: newDesc("up",
 			"Whether the chatbot's sessions could be fetched and read to the end (1) or not (0)."),
-		sessions: desc("sessions",
-			"Sessions of the chatbot."),
-		withLead: desc("sessions_with_lead",
-			"Sessions whose visitor submitted the lead form."),
-		withVerifiedIdentity: desc("sessions_with_verified_identity",
-			"Sessions whose visitor's identity was verified and saved."),
-		malformed: desc("malformed_sessions",
-			"Sessions that break the documented shape; they are counted as sessions all the same."),
-		lastCreated: desc("last_session_created_timestamp_seconds",
-			"When the newest session was created, in Unix time."),
-		lastModified: desc("last_session_modified_timestamp_seconds",
-			"When a session was last modified, in Unix time."),
-		lastFetch: desc("last_fetch_timestamp_seconds",
+		sums: Sums(),
+		lastFetch: newDesc("last_fetch_timestamp_seconds",
 			"When the chatbot's numbers were fetched, in Unix time."),
-		fetchDuration: desc("fetch_duration_seconds",
+		fetchDuration: newDesc("fetch_duration_seconds",
 			"How long the last fetch of the chatbot's sessions took, successful or not."),
-		info: desc("chatbot_info",
+		info: newDesc("chatbot_info",
 			"The chatbot's name; always 1.", "name"),
 	}}
 }
@@ -90,11 +86,11 @@ func (c *Collector) Only(chatbot Chatbot) *Collector {
 // Describe sends the descriptors of all metrics.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	d := c.descs
-	for _, desc := range []*prometheus.Desc{
-		d.up, d.sessions, d.withLead, d.withVerifiedIdentity, d.malformed,
-		d.lastCreated, d.lastModified, d.lastFetch, d.fetchDuration, d.info,
-	} {
+	for _, desc := range []*prometheus.Desc{d.up, d.lastFetch, d.fetchDuration, d.info} {
 		ch <- desc
+	}
+	for _, sum := range d.sums {
+		ch <- sum.desc
 	}
 }
 
@@ -157,14 +153,12 @@ func (c *Collector) send(ch chan<- prometheus.Metric, shown []shown) {
 // metrics returns the metrics of one chatbot.
 func (c *Collector) metrics(chatbot Chatbot, fetch Fetch) []prometheus.Metric {
 	var metrics []prometheus.Metric
-	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
-		metrics = append(metrics, prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value,
+	send := func(desc *prometheus.Desc, valueType prometheus.ValueType, value float64, labels ...string) {
+		metrics = append(metrics, prometheus.MustNewConstMetric(desc, valueType, value,
 			append([]string{chatbot.UUID}, labels...)...))
 	}
-	timestamp := func(desc *prometheus.Desc, t time.Time) {
-		if !t.IsZero() {
-			gauge(desc, float64(t.Unix())+float64(t.Nanosecond())/1e9)
-		}
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		send(desc, prometheus.GaugeValue, value, labels...)
 	}
 	gauge(c.descs.info, 1, chatbot.ShownName())
 	gauge(c.descs.fetchDuration, fetch.Took.Seconds())
@@ -173,12 +167,11 @@ func (c *Collector) metrics(chatbot Chatbot, fetch Fetch) []prometheus.Metric {
 		return metrics
 	}
 	gauge(c.descs.up, 1)
-	gauge(c.descs.sessions, float64(fetch.Summary.Sessions))
-	gauge(c.descs.withLead, float64(fetch.Summary.WithLead))
-	gauge(c.descs.withVerifiedIdentity, float64(fetch.Summary.WithVerifiedIdentity))
-	gauge(c.descs.malformed, float64(fetch.Summary.Malformed))
-	timestamp(c.descs.lastCreated, fetch.Summary.LastCreated)
-	timestamp(c.descs.lastModified, fetch.Summary.LastModified)
-	timestamp(c.descs.lastFetch, fetch.Finished)
+	gauge(c.descs.lastFetch, unix(fetch.Finished))
+	for _, sum := range c.descs.sums {
+		if value, ok := sum.Value(fetch.Summary); ok {
+			send(sum.desc, sum.valueType, value)
+		}
+	}
 	return metrics
 }

@@ -107,11 +107,11 @@ func (s *Source) count(ctx context.Context, chatbot Chatbot, since, cutOff time.
 		case err != nil:
 			return counted{}, err
 		case session.Created.IsZero():
-			got.undated.add(session)
+			got.undated.Add(session)
 		case session.Created.Before(cutOff):
-			got.before.add(session)
+			got.before.Add(session)
 		default:
-			got.recent.add(session)
+			got.recent.Add(session)
 		}
 	}
 	return got, nil

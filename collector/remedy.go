@@ -1,6 +1,10 @@
 package collector
 
-import "github.com/chatwize-exporter/chatwize_exporter/client"
+import (
+	"time"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+)
 
 // What an operator can do where the API says 404.
 const (
@@ -29,5 +33,18 @@ func remedy(failure *client.Error, find string) string {
 		return "wait; if it lasts, ask the platform's support"
 	default: // client.UnexpectedStatus, client.InvalidResponse
 		return "check --chatwize.url; if it is right, the API has changed: report it to the exporter's maintainers"
+	}
+}
+
+// readRemedy says what an operator can do about a failed Read.
+func readRemedy(failure *client.Error) string {
+	switch {
+	case !failure.RetryAt.IsZero():
+		return "it wants no requests until " + failure.RetryAt.UTC().Format(time.RFC3339) +
+			"; try again then, or let a longer --chatwize.timeout wait for it"
+	case failure.Reason == client.Timeout:
+		return "raise --chatwize.timeout, or look at the way to the API"
+	default:
+		return remedy(failure, findSessions)
 	}
 }

@@ -30,8 +30,8 @@ func (s Summary) plus(other Summary) Summary {
 	return s
 }
 
-// add adds a session.
-func (s *Summary) add(session client.Session) {
+// Add adds a session.
+func (s *Summary) Add(session client.Session) {
 	s.Sessions++
 	if session.HasLead {
 		s.WithLead++

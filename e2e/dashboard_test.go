@@ -27,7 +27,7 @@ func TestDashboard(t *testing.T) {
 			for _, p := range b.panels() {
 				t.Run(p.Title, func(t *testing.T) { s.panelHasData(t, v, p) })
 			}
-			s.countsWhatIsNew(t, b, v)
+			s.countsWhatIsNew(t, b, v, expected)
 			s.comparesWithTheWeekBefore(t, b, v)
 		})
 	}
@@ -39,7 +39,7 @@ func TestDashboard(t *testing.T) {
 		s.countsAll(t, b)
 		for _, span := range []time.Duration{day, 7 * day} {
 			// So far ahead that the last step of each panel is after the disturbance.
-			s.countsWhatIsNew(t, b, everything(span, time.Now().Add(30*time.Minute)))
+			s.countsWhatIsNew(t, b, everything(span, time.Now().Add(30*time.Minute)), expected)
 		}
 	})
 }
@@ -206,8 +206,11 @@ var (
 	total      = regexp.MustCompile(`^(?:sum\()?max by \(chatbot\) \([^/]*$`)
 )
 
+// expectation returns what a panel may count as new in a span, as expected does.
+type expectation func(c *chatbot, of func(numbers) float64, from, to time.Time, slack time.Duration) bounds
+
 // countsWhatIsNew compares what panels show as new with what the simulator let come.
-func (s *stage) countsWhatIsNew(t *testing.T, b board, v view) {
+func (s *stage) countsWhatIsNew(t *testing.T, b board, v view, expected expectation) {
 	t.Helper()
 	checked := map[string]int{}
 	for _, p := range b.panels() {

@@ -69,6 +69,12 @@ func (h history) importInto(t *testing.T, directory string) {
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
+	importBlocks(t, path, directory)
+}
+
+// importBlocks makes blocks of a file in Prometheus's data directory.
+func importBlocks(t *testing.T, path, directory string) {
+	t.Helper()
 	// Each block is a pass over the file: a few large ones are made much faster.
 	output, err := exec.CommandContext(t.Context(), promtool,
 		"tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=200h", path, directory).CombinedOutput()

@@ -1,0 +1,389 @@
+package backfill_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"go.uber.org/goleak"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/backfill"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// api has the sessions of chatbots, by UUID, or fails.
+type api map[string]any
+
+func (a api) Sessions(_ context.Context, chatbot string, _ time.Time, _ *client.Validator) iter.Seq2[client.Session, error] {
+	return func(yield func(client.Session, error) bool) {
+		if err, ok := a[chatbot].(error); ok {
+			yield(client.Session{}, err)
+			return
+		}
+		for _, session := range a[chatbot].([]client.Session) {
+			if !yield(session, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (api) Chatbots(context.Context) ([]client.Chatbot, int, error) { return nil, 0, nil }
+
+func newSource(api collector.API) *collector.Source {
+	return collector.NewSource(collector.SourceConfig{
+		API: api, Concurrency: 2, Timeout: time.Minute, Registerer: prometheus.NewRegistry(), Logger: log.NewNopLogger(),
+	})
+}
+
+// chatbots returns those of an account, in the order of their UUIDs.
+func chatbots(account api) (all collector.Chatbots) {
+	for uuid := range account {
+		all = append(all, collector.Chatbot{UUID: uuid})
+	}
+	slices.SortFunc(all, func(a, b collector.Chatbot) int { return strings.Compare(a.UUID, b.UUID) })
+	return all
+}
+
+// write returns the past of all chatbots and what is logged.
+func write(t *testing.T, account api, config backfill.Config) (past, logged string) {
+	t.Helper()
+	var out, log bytes.Buffer
+	read, written := 0, 0
+	past1, err := backfill.Read(t.Context(), complete(account, config, &log, &read, &written))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := past1.Write(t.Context(), &out); err != nil {
+		t.Fatal(err)
+	}
+	sessions := 0
+	for _, of := range account {
+		sessions += len(of.([]client.Session))
+	}
+	if lines := strings.Count(out.String(), "\n"+"chatwize"); read != sessions || written != lines || written > past1.MaxSamples() {
+		t.Errorf("progress was %d sessions and %d samples, want %d and %d, %d at most", read, written, sessions, lines, past1.MaxSamples())
+	}
+	return out.String(), log.String()
+}
+
+// complete completes a Config for an account. What is read and written is counted.
+func complete(account api, config backfill.Config, logged io.Writer, read, written *int) backfill.Config {
+	config.Source, config.Chatbots = newSource(account), chatbots(account)
+	config.Logger = log.NewLogfmtLogger(logged)
+	ones := make(chan int, 1)
+	config.Sessions = func(_ collector.Chatbot, more int) {
+		ones <- 1
+		*read += more
+		<-ones
+	}
+	config.Samples = func(_ collector.Chatbot, more int) { *written += more }
+	return config
+}
+
+// at is a moment of a day, in hours, minutes and seconds.
+func at(t *testing.T, clock string) time.Time {
+	t.Helper()
+	moment, err := time.Parse(time.DateTime, "2026-01-31 "+clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return moment
+}
+
+func TestWrite(t *testing.T) {
+	account := api{
+		"aa": []client.Session{
+			{Created: at(t, "12:07:00"), HasLead: true},
+			{Created: at(t, "12:00:00.5")},
+			{Created: at(t, "12:05:01"), HasLead: true, IdentityVerified: true}, // at a sample
+			{Created: at(t, "12:13:00.000000001")},                              // after the end
+			{Created: at(t, "12:13:00")},                                        // at the end
+			{IdentityVerified: true, Malformed: true},                           // at any time
+		},
+		"bb": []client.Session{},
+	}
+	past, logged := write(t, account, backfill.Config{
+		End: at(t, "12:13:00"), Step: 5 * time.Minute, Labels: model.LabelSet{"job": "a\"b\\c\nd", "Area": "Zoë"},
+	})
+	// 12:00:01, as the first session is a fraction older, is 1769860801.
+	labels := func(chatbot string) string { return `{Area="Zoë",chatbot="` + chatbot + `",job="a\"b\\c\nd"}` }
+	a, b := labels("aa"), labels("bb")
+	want := "" +
+		"# HELP chatwize_sessions Sessions of the chatbot.\n" +
+		"# TYPE chatwize_sessions gauge\n" +
+		"chatwize_sessions" + a + " 2 1769860801\n" +
+		"chatwize_sessions" + a + " 3 1769861101\n" +
+		"chatwize_sessions" + a + " 4 1769861401\n" +
+		"chatwize_sessions" + a + " 5 1769861580\n" +
+		"chatwize_sessions" + b + " 0 1769860801\n" +
+		"chatwize_sessions" + b + " 0 1769861101\n" +
+		"chatwize_sessions" + b + " 0 1769861401\n" +
+		"chatwize_sessions" + b + " 0 1769861580\n" +
+		"# HELP chatwize_sessions_with_lead Sessions whose visitor submitted the lead form.\n" +
+		"# TYPE chatwize_sessions_with_lead gauge\n" +
+		"chatwize_sessions_with_lead" + a + " 0 1769860801\n" +
+		"chatwize_sessions_with_lead" + a + " 1 1769861101\n" +
+		"chatwize_sessions_with_lead" + a + " 2 1769861401\n" +
+		"chatwize_sessions_with_lead" + a + " 2 1769861580\n" +
+		"chatwize_sessions_with_lead" + b + " 0 1769860801\n" +
+		"chatwize_sessions_with_lead" + b + " 0 1769861101\n" +
+		"chatwize_sessions_with_lead" + b + " 0 1769861401\n" +
+		"chatwize_sessions_with_lead" + b + " 0 1769861580\n" +
+		"# HELP chatwize_sessions_with_verified_identity Sessions whose visitor's identity was verified and saved.\n" +
+		"# TYPE chatwize_sessions_with_verified_identity gauge\n" +
+		"chatwize_sessions_with_verified_identity" + a + " 1 1769860801\n" +
+		"chatwize_sessions_with_verified_identity" + a + " 2 1769861101\n" +
+		"chatwize_sessions_with_verified_identity" + a + " 2 1769861401\n" +
+		"chatwize_sessions_with_verified_identity" + a + " 2 1769861580\n" +
+		"chatwize_sessions_with_verified_identity" + b + " 0 1769860801\n" +
+		"chatwize_sessions_with_verified_identity" + b + " 0 1769861101\n" +
+		"chatwize_sessions_with_verified_identity" + b + " 0 1769861401\n" +
+		"chatwize_sessions_with_verified_identity" + b + " 0 1769861580\n" +
+		"# HELP chatwize_last_session_created_timestamp_seconds When the newest session was created, in Unix time.\n" +
+		"# TYPE chatwize_last_session_created_timestamp_seconds gauge\n" +
+		"chatwize_last_session_created_timestamp_seconds" + a + " 1769860800.5 1769860801\n" +
+		"chatwize_last_session_created_timestamp_seconds" + a + " 1769861101 1769861101\n" +
+		"chatwize_last_session_created_timestamp_seconds" + a + " 1769861220 1769861401\n" +
+		"chatwize_last_session_created_timestamp_seconds" + a + " 1769861580 1769861580\n" +
+		"# EOF\n"
+	if past != want {
+		t.Errorf("got\n%s\nwant\n%s", past, want)
+	}
+	if strings.Count(logged, "\n") != 1 || !strings.Contains(logged, "level=warn") || !strings.Contains(logged, "chatbot=aa sessions=1 from=2026-01-31T12:00:01Z") {
+		t.Errorf("logged %s", logged)
+	}
+}
+
+// samples finds those of a chatbot's metric.
+func samples(past, metric, chatbot string) [][]string {
+	return regexp.MustCompile(`(?m)^`+metric+`\{[^}]*chatbot="`+chatbot+`"[^}]*\} (\S+) (\S+)$`).FindAllStringSubmatch(past, -1)
+}
+
+func TestSpan(t *testing.T) {
+	sessions := []client.Session{
+		{Created: at(t, "12:00:00")}, {Created: at(t, "12:30:00")}, {Created: at(t, "13:00:00")},
+	}
+	impossible := client.Session{Created: time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC)}
+	tests := map[string]struct {
+		sessions   []client.Session
+		start, end string // of the clock; no start: the first session
+		want       string // value@time …
+		created    string
+	}{
+		"from the first session on":     {sessions, "", "12:30:00", "1@12:00:00 1@12:20:00 2@12:30:00", "12:00:00 12:00:00 12:30:00"},
+		"the end on the grid":           {sessions, "", "12:20:00", "1@12:00:00 1@12:20:00", "12:00:00 12:00:00"},
+		"until the first session":       {sessions, "", "12:00:00", "1@12:00:00", "12:00:00"},
+		"before any session":            {sessions, "11:30:00", "12:00:00", "0@11:30:00 0@11:50:00 1@12:00:00", "12:00:00"},
+		"older ones count from there":   {sessions, "12:45:00", "13:05:00", "2@12:45:00 3@13:05:00", "12:30:00 13:00:00"},
+		"a session at the start":        {sessions, "12:30:00", "12:31:00", "2@12:30:00 2@12:31:00", "12:30:00 12:30:00"},
+		"one moment":                    {sessions, "12:30:00", "12:30:00", "2@12:30:00", "12:30:00"},
+		"all sessions after the end":    {sessions, "", "11:00:00", "0@11:00:00", ""},
+		"no sessions":                   {nil, "", "11:00:00", "0@11:00:00", ""},
+		"milliseconds":                  {sessions, "12:29:59.999", "12:30:00.001", "1@12:29:59.999 2@12:30:00.001", "12:00:00 12:30:00"},
+		"none began before 1970":        {append(sessions[:1:1], impossible), "", "12:00:00", "2@12:00:00", "12:00:00"},
+		"all before 1970":               {[]client.Session{impossible}, "", "12:00:00", "1@12:00:00", "-86400"},
+		"the first within the last one": {[]client.Session{{Created: at(t, "12:00:00.2")}}, "", "12:00:00.25", "1@12:00:00.250", "12:00:00.2"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			config := backfill.Config{End: at(t, test.end), Step: 20 * time.Minute}
+			if test.start != "" {
+				config.Start = at(t, test.start)
+			}
+			past, logged := write(t, api{"aa": test.sessions}, config)
+			var got, created []string
+			for _, s := range samples(past, "chatwize_sessions", "aa") {
+				got = append(got, s[1]+"@"+clock(t, s[2]))
+			}
+			for _, s := range samples(past, "chatwize_last_session_created_timestamp_seconds", "aa") {
+				created = append(created, clock(t, s[1]))
+			}
+			if strings.Join(got, " ") != test.want || strings.Join(created, " ") != test.created || logged != "" {
+				t.Errorf("got %q, newest %q, logged %s", got, created, logged)
+			}
+		})
+	}
+}
+
+// clock returns the time of day of a moment of the tests' day in Unix time, or text
+// itself.
+func clock(t *testing.T, text string) string {
+	t.Helper()
+	seconds, fraction, _ := strings.Cut(text, ".")
+	unix, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if unix < 0 {
+		return text
+	}
+	if fraction != "" {
+		fraction = "." + fraction
+	}
+	return time.Unix(unix, 0).UTC().Format(time.TimeOnly) + fraction
+}
+
+// What the API says was created later than now is left out, and said to be.
+func TestFuture(t *testing.T) {
+	now := time.Now()
+	account := api{"aa": []client.Session{
+		{Created: now.Add(-time.Hour)}, {Created: now.Add(-time.Minute)}, {Created: now.Add(time.Hour)},
+	}}
+	past, logged := write(t, account, backfill.Config{End: now.Add(-30 * time.Minute).Truncate(time.Second), Step: time.Hour})
+	if got := samples(past, "chatwize_sessions", "aa"); len(got) != 2 || got[1][1] != "1" {
+		t.Errorf("got %v", got)
+	}
+	if !strings.Contains(logged, "in the future") || !strings.Contains(logged, "sessions=1") {
+		t.Errorf("logged %s", logged)
+	}
+}
+
+// many returns n sessions at random moments of an hour, in disorder.
+func many(n int, start time.Time) []client.Session {
+	random := rand.New(rand.NewPCG(1, 2))
+	sessions := make([]client.Session, n)
+	for i := range sessions {
+		sessions[i] = client.Session{HasLead: random.IntN(3) == 0, IdentityVerified: random.IntN(4) == 0}
+		if random.IntN(50) > 0 {
+			sessions[i].Created = start.Add(time.Duration(random.Int64N(int64(time.Hour))))
+		}
+	}
+	return sessions
+}
+
+// Each sample is what counting the sessions one by one gives.
+func TestCounts(t *testing.T) {
+	start := at(t, "12:00:00")
+	account := api{}
+	for i, n := range []int{1, 7, 8, 9, 1000, 10_000} {
+		account[fmt.Sprint("chatbot", i)] = many(n, start)
+	}
+	past, _ := write(t, account, backfill.Config{Start: start.Add(5 * time.Minute), End: start.Add(50 * time.Minute), Step: 37 * time.Second})
+	for uuid, of := range account {
+		count := func(until time.Time, has func(client.Session) bool) (n int) {
+			for _, s := range of.([]client.Session) {
+				if !s.Created.After(until) && has(s) {
+					n++
+				}
+			}
+			return n
+		}
+		for metric, has := range map[string]func(client.Session) bool{
+			"chatwize_sessions":                        func(client.Session) bool { return true },
+			"chatwize_sessions_with_lead":              func(s client.Session) bool { return s.HasLead },
+			"chatwize_sessions_with_verified_identity": func(s client.Session) bool { return s.IdentityVerified },
+		} {
+			got := samples(past, metric, uuid)
+			if want := 45*60/37 + 2; len(got) != want {
+				t.Fatalf("%s of %s has %d samples, want %d", metric, uuid, len(got), want)
+			}
+			for _, s := range got {
+				unix, err := strconv.ParseInt(s[2], 10, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := count(time.Unix(unix, 0), has); s[1] != fmt.Sprint(want) {
+					t.Fatalf("%s of %s is %s at %s, want %d", metric, uuid, s[1], s[2], want)
+				}
+			}
+		}
+	}
+}
+
+// The last samples are what a scrape at the end shows: names, help, types and values.
+func TestSameAsScrape(t *testing.T) {
+	start := at(t, "12:00:00")
+	account := api{"aa": many(1000, start), "bb": many(3, start), "cc": []client.Session{}}
+	past, _ := write(t, account, backfill.Config{End: start.Add(90 * time.Minute), Step: 7 * time.Minute})
+	chatbots := chatbots(account)
+	scrape, err := testutil.CollectAndFormat(collector.New(newSource(account), chatbots), expfmt.TypeTextPlain,
+		"chatwize_sessions", "chatwize_sessions_with_lead", "chatwize_sessions_with_verified_identity",
+		"chatwize_last_session_created_timestamp_seconds")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, want := regexp.MustCompile(` `+fmt.Sprint(start.Add(90*time.Minute).Unix())+`$`), 4+4+3*3+2
+	number := regexp.MustCompile(` (\S+)$`)
+	same := 0
+	lines := strings.Split(strings.TrimSuffix(past, "\n"), "\n")
+	for line := range strings.Lines(string(scrape)) {
+		line = strings.TrimSuffix(line, "\n")
+		ok := slices.ContainsFunc(lines, func(sample string) bool {
+			if strings.HasPrefix(line, "#") {
+				return sample == line
+			}
+			if !at.MatchString(sample) {
+				return false
+			}
+			sample = at.ReplaceAllString(sample, "")
+			got, err1 := strconv.ParseFloat(number.FindStringSubmatch(sample)[1], 64)
+			want, err2 := strconv.ParseFloat(number.FindStringSubmatch(line)[1], 64)
+			return err1 == nil && err2 == nil && got == want &&
+				number.ReplaceAllString(sample, "") == number.ReplaceAllString(line, "")
+		})
+		if !ok {
+			t.Errorf("a scrape shows %s", line)
+		}
+		same++
+	}
+	if same != want {
+		t.Errorf("compared %d lines, want %d", same, want)
+	}
+}
+
+func TestFailure(t *testing.T) {
+	account := api{"aa": many(10, at(t, "12:00:00")), "bb": &client.Error{Reason: client.Unauthorized, Status: 403}}
+	read, written := 0, 0
+	_, err := backfill.Read(t.Context(), complete(account, backfill.Config{End: at(t, "13:00:00"), Step: time.Minute}, io.Discard, &read, &written))
+	if err == nil || !strings.Contains(err.Error(), "chatbot bb") || !strings.Contains(err.Error(), "403") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An end of the context ends writing, as does an output that takes no more.
+func TestWriteEnds(t *testing.T) {
+	account := api{"aa": many(10, at(t, "12:00:00"))}
+	read, written := 0, 0
+	config := complete(account, backfill.Config{Start: at(t, "00:00:00"), End: at(t, "13:00:00"), Step: time.Second}, io.Discard, &read, &written)
+	past, err := backfill.Read(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	interrupted := errors.New("interrupted")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(interrupted)
+	if err := past.Write(ctx, io.Discard); !errors.Is(err, interrupted) {
+		t.Errorf("got %v", err)
+	}
+	if err := past.Write(t.Context(), full{}); !errors.Is(err, errFull) {
+		t.Errorf("got %v", err)
+	}
+	if written >= past.MaxSamples() {
+		t.Errorf("wrote %d samples of %d", written, past.MaxSamples())
+	}
+}
+
+var errFull = errors.New("full")
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errFull }

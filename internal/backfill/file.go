@@ -1,0 +1,75 @@
+package backfill
+
+import (
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// File is a file that is written whole or not at all. It comes into being beside the
+// place where it belongs, and moves there when it is complete.
+type File struct {
+	file *os.File
+	path string
+	kept bool
+}
+
+// Create begins a file. What is at path stays there until Keep.
+func Create(path string) (*File, error) {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("is not a regular file")
+	}
+	// Not os.CreateTemp, whose files only their owner can read.
+	temporary, err := os.OpenFile(path+"."+rand.Text()+".tmp", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return nil, unquoted(err)
+	}
+	return &File{file: temporary, path: path}, nil
+}
+
+// Keep puts the file where it belongs, once all of it is on the disk.
+func (f *File) Keep() error {
+	if err := f.file.Sync(); err != nil {
+		return unquoted(err)
+	}
+	if err := f.file.Close(); err != nil {
+		return unquoted(err)
+	}
+	if err := os.Rename(f.file.Name(), f.path); err != nil {
+		return unquoted(err)
+	}
+	f.kept = true
+	return nil
+}
+
+// Discard removes the file, unless it was kept.
+func (f *File) Discard() {
+	if !f.kept {
+		_ = f.file.Close()
+		_ = os.Remove(f.file.Name())
+	}
+}
+
+// Write writes to the file. Its errors, like the others', do not quote the path.
+func (f *File) Write(p []byte) (int, error) {
+	n, err := f.file.Write(p)
+	return n, unquoted(err)
+}
+
+// unquoted returns an error without the path that it quotes.
+func unquoted(err error) error {
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &link):
+		return link.Err
+	}
+	return err
+}
