@@ -350,7 +350,8 @@ func runBackfill(ctx context.Context, shown account, options options, past backf
 	chatbots, err := directory.Chatbots(ctx)
 	switch {
 	case err != nil:
-		return fmt.Errorf("discovering the chatbots: %w; or name them with --chatwize.chatbot", err)
+		_, _ = logged.WriteTo(os.Stderr) // which says what to do
+		return fmt.Errorf("discovering the chatbots: %w", err)
 	case len(chatbots) == 0:
 		return errors.New("the account has no chatbots; check --chatwize.url and whose the API key is")
 	}
