@@ -77,51 +77,68 @@ func TestChatbotsRequest(t *testing.T) {
 	}
 }
 
+// A failed list of chatbots is told by what is wrong, never quoted, and leaves nothing
+// behind. Only one that ends too early may be whole the next time.
 func TestChatbotsFailures(t *testing.T) {
 	const entry = `{"uuid":"` + chatbot + `","name":"secret"}`
 	var many strings.Builder
 	for i := range 10_000 {
 		fmt.Fprintf(&many, `,{"uuid":"%032x"}`, i)
 	}
+	const (
+		syntax    = "invalid JSON"
+		truncated = "the body ends before the array does"
+		notList   = "not a JSON array"
+		trailing  = "more data after the array"
+		tooLarge  = "a chatbot of more than 1048576 or a list of more than 16777216 bytes"
+	)
 	tests := []struct {
-		name   string
-		status int
-		body   string
-		reason client.Reason
+		name, body string
+		says       string
 	}{
-		{"status", 401, "", client.Unauthorized},
-		{"empty", 200, "", client.InvalidResponse},
-		{"not an array", 200, entry, client.InvalidResponse},
-		{"null", 200, "null", client.InvalidResponse},
-		{"not JSON", 200, "<html>secret", client.InvalidResponse},
-		{"cut off", 200, "[" + entry + ",", client.InvalidResponse},
-		{"cut off in an entry", 200, "[" + entry + `,{"name":"secret`, client.InvalidResponse},
-		{"one comma more", 200, "[" + entry + ",]", client.InvalidResponse},
-		{"a comma missing", 200, "[" + entry + entry + "]", client.InvalidResponse},
-		{"data behind it", 200, "[" + entry + `] secret`, client.InvalidResponse},
-		{"another list behind it", 200, "[" + entry + `][]`, client.InvalidResponse},
-		{"chatbots too many", 200, "[" + entry + many.String() + "]", client.InvalidResponse},
-		{"an entry too large", 200, "[" + entry + `,{"name":"` + strings.Repeat("secret", 1<<18) + `"}]`, client.InvalidResponse},
-		{"a list too large", 200, "[" + entry + strings.Repeat(`,{"name":"`+strings.Repeat("secret", 1<<14)+`"}`, 200) + "]", client.InvalidResponse},
+		{"empty", "", truncated},
+		{"white space", "  ", truncated},
+		{"not an array", entry, notList},
+		{"null", "null", notList},
+		{"not JSON", "<html>secret", syntax},
+		{"cut off behind the bracket", "[", truncated},
+		{"cut off", "[" + entry + ",", truncated},
+		{"cut off behind an entry", "[" + entry, truncated},
+		{"cut off in an entry", "[" + entry + `,{"name":"secret`, truncated},
+		{"one comma more", "[" + entry + ",]", syntax},
+		{"a comma missing", "[" + entry + entry + "]", syntax},
+		{"data behind it", "[" + entry + `] secret`, trailing},
+		{"another list behind it", "[" + entry + `][]`, trailing},
+		{"chatbots too many", "[" + entry + many.String() + "]", "a list of more than 10000 chatbots"},
+		{"an entry too large", "[" + entry + `,{"name":"` + strings.Repeat("secret", 1<<18) + `"}]`, tooLarge},
+		{"a list too large", "[" + entry + strings.Repeat(`,{"name":"`+strings.Repeat("secret", 1<<14)+`"}`, 200) + "]", tooLarge},
+		{"white space too much", "[" + entry + "]" + strings.Repeat(" ", 2<<20), tooLarge},
+		{"white space too much behind a large list", "[" + entry + strings.Repeat(`,{"name":"`+strings.Repeat("x", 1<<19)+`"}`, 31) + "]" + strings.Repeat(" ", 3<<18), tooLarge},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c := newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
-				w.WriteHeader(test.status)
-				_, _ = w.Write([]byte(test.body))
-			}))
-			got, _, err := c.Chatbots(t.Context())
-			if failure := failure(t, err); failure.Reason != test.reason || len(got) > 0 {
-				t.Errorf("got %v, %v", got, err)
+			got, skipped, err := newClientWith(t, "http://api.example", roundTripper(test.body)).Chatbots(t.Context())
+			failure := failure(t, err)
+			if failure.Reason != client.InvalidResponse || failure.Status != http.StatusOK || len(got) > 0 || skipped > 0 {
+				t.Errorf("got %v, %d skipped, %+v", got, skipped, failure)
 			}
-			if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "html") {
-				t.Errorf("the error quotes the body: %v", err)
+			if want := fmt.Sprintf("the response is not as documented: byte %d: %s", failure.Offset, test.says); err.Error() != want {
+				t.Errorf("the error says %q, want %q", err, want)
 			}
-			if strings.Contains(test.name, " too ") != strings.Contains(err.Error(), "of more than") {
-				t.Errorf("got %v", err)
+			if want := test.says == truncated && strings.TrimSpace(test.body) != ""; failure.Transient != want {
+				t.Errorf("transient: %t, want %t", failure.Transient, want)
 			}
 		})
 	}
+
+	t.Run("status", func(t *testing.T) {
+		got, skipped, err := newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusUnauthorized)
+		})).Chatbots(t.Context())
+		if failure(t, err).Reason != client.Unauthorized || len(got) > 0 || skipped > 0 {
+			t.Errorf("got %v, %d skipped, %v", got, skipped, err)
+		}
+	})
 }
 
 // A list that breaks off on the way is the network's fault, one whose compression

@@ -59,6 +59,18 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// A comma behind the last session is an error wherever the decoder's buffer ends.
+func TestLastComma(t *testing.T) {
+	for _, body := range []string{`[{"a":1} , ]`, `[{"\u0061":1} , ]`, `[{} , ]`} {
+		for cut := range body {
+			got, err := sessions(t.Context(), newClientWith(t, "http://api.example", roundTripper(pad([]byte(body), cut))))
+			if err == nil || len(got) != 2 {
+				t.Errorf("%s, cut at %d: got %d sessions, %v", body, cut, len(got), err)
+			}
+		}
+	}
+}
+
 // bufferSize is that of the decoder.
 const bufferSize = 256 << 10
 

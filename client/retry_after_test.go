@@ -53,6 +53,8 @@ func TestRetryAfter(t *testing.T) {
 		{429, "7", 7 * time.Second, false},
 		{429, " 7 ", 7 * time.Second, false},
 		{429, "0", 0, false},
+		{429, "12", 12 * time.Second, false},
+		{429, "899", 899 * time.Second, false},
 		{429, "900", 15 * time.Minute, false},
 		{429, "901", 15 * time.Minute, false},
 		{429, "99999999999999999999999999", 15 * time.Minute, false},
