@@ -20,6 +20,7 @@ func withLimits(next http.Handler) http.Handler {
 		if r.ContentLength != 0 {
 			// Else the server would read the body, to use the connection again.
 			w.Header().Set("Connection", "close")
+			_ = limited.controller.SetReadDeadline(time.Now())
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")

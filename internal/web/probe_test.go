@@ -35,21 +35,39 @@ func chatbots(page string) (uuids map[string]bool, others []string) {
 	return uuids, others
 }
 
-// A probe shows one chatbot and nothing else, under the UUID that was configured.
+// A probe shows one chatbot and nothing else, whichever it is and however the target
+// is spelled: under the UUID and name that were configured or discovered.
 func TestProbe(t *testing.T) {
+	const last = "7f5e5376-dbf0-45cd-8c72-c60f428653d3"
+	configured := []collector.Chatbot{{UUID: shop, Name: "Shop"}, {UUID: desk}, {UUID: last, Name: "Last"}}
 	synctest.Test(t, func(t *testing.T) {
 		api := slowAPI{new(atomic.Int64)}
-		handler := newHandlerOf(t, api, "/metrics", collector.Chatbot{UUID: shop, Name: "Shop"}, collector.Chatbot{UUID: desk})
-		for target, want := range map[string]string{shop: shop, desk: desk, "7f5e5376dbf045cd8c72c60f428653d2": desk} {
-			got := get(handler, "GET", "/probe?target="+target, nil)
-			uuids, others := chatbots(got.Body.String())
-			if got.Code != 200 || !reflect.DeepEqual(uuids, map[string]bool{want: true}) || len(others) > 0 ||
-				!strings.Contains(got.Body.String(), `chatwize_sessions_with_lead{chatbot="`+want+`"} 1`) {
-				t.Errorf("target %s: got %d, chatbots %v and metrics %v", target, got.Code, uuids, others)
+		for directory, handler := range map[string]http.Handler{
+			"configured": newHandlerOf(t, api, "/metrics", configured...),
+			"discovered": newDiscoveringHandler(t, false, func() ([]client.Chatbot, int, error) {
+				return []client.Chatbot{{UUID: shop, Name: "Shop"}, {UUID: desk}, {UUID: last, Name: "Last"}}, 0, nil
+			}),
+		} {
+			for target, want := range map[string][2]string{
+				shop:                                   {shop, "Shop"},
+				"7F5E5376-dbf0-45cd-8c72-c60f428653D1": {shop, "Shop"},
+				desk:                                   {desk, desk},
+				"7f5e5376dbf045cd8c72c60f428653d2":     {desk, desk},
+				last:                                   {last, "Last"},
+				"7F5E5376DBF045CD8C72C60F428653D3":     {last, "Last"},
+			} {
+				got := get(handler, "GET", "/probe?target="+target, nil)
+				page := got.Body.String()
+				uuids, others := chatbots(page)
+				if got.Code != 200 || !reflect.DeepEqual(uuids, map[string]bool{want[0]: true}) || len(others) > 0 ||
+					!strings.Contains(page, `chatwize_sessions_with_lead{chatbot="`+want[0]+`"} 1`) ||
+					!strings.Contains(page, `chatwize_chatbot_info{chatbot="`+want[0]+`",name="`+want[1]+`"} 1`) {
+					t.Errorf("target %s, %s: got %d, chatbots %v and metrics %v", target, directory, got.Code, uuids, others)
+				}
 			}
 		}
-		if requests := api.requests.Load(); requests != 3 {
-			t.Errorf("the API got %d requests, want 3", requests)
+		if requests := api.requests.Load(); requests != 6 {
+			t.Errorf("the API got %d requests, want 6", requests)
 		}
 	})
 }
@@ -108,7 +126,8 @@ func TestServiceDiscovery(t *testing.T) {
 		handler := newDiscoveringHandler(t, false, func() ([]client.Chatbot, int, error) { return list, 0, err })
 
 		// Where nothing is known, Prometheus keeps what it has.
-		if got := get(handler, "GET", "/sd", nil); got.Code != http.StatusServiceUnavailable || strings.Contains(got.Body.String(), "null") {
+		if got := get(handler, "GET", "/sd", nil); got.Code != http.StatusServiceUnavailable ||
+			got.Body.String() != "the chatbots could not be discovered; the exporter's log says why\n" {
 			t.Errorf("got %d with %s", got.Code, got.Body)
 		}
 		page := get(handler, "GET", "/metrics", nil)

@@ -1,9 +1,12 @@
 package web_test
 
 import (
+	"cmp"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
+	"html"
 	"io"
 	"iter"
 	"net/http"
@@ -17,6 +20,7 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/version"
 	"go.uber.org/goleak"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
@@ -55,17 +59,19 @@ func newHandler(t *testing.T, path string, chatbots ...collector.Chatbot) http.H
 
 func newHandlerOf(t *testing.T, api slowAPI, path string, chatbots ...collector.Chatbot) http.Handler {
 	t.Helper()
-	registry := prometheus.NewRegistry()
+	return newHandlerWith(t, api, web.Config{TelemetryPath: path, Registry: prometheus.NewRegistry()}, chatbots...)
+}
+
+// newHandlerWith completes a Config, whose default path is /metrics.
+func newHandlerWith(t *testing.T, api collector.API, config web.Config, chatbots ...collector.Chatbot) http.Handler {
+	t.Helper()
 	source := collector.NewSource(collector.SourceConfig{
-		API: api, Concurrency: 4, Timeout: 30 * time.Second, Registerer: registry, Logger: log.NewNopLogger(),
+		API: api, Concurrency: 4, Timeout: 30 * time.Second, Registerer: config.Registry, Logger: log.NewNopLogger(),
 	})
-	handler, err := web.NewHandler(web.Config{
-		TelemetryPath: path,
-		Directory:     collector.Chatbots(chatbots),
-		Chatbots:      collector.New(source, collector.Chatbots(chatbots)),
-		Registry:      registry,
-		TimeoutOffset: 500 * time.Millisecond,
-	})
+	config.TelemetryPath = cmp.Or(config.TelemetryPath, "/metrics")
+	config.Directory, config.Chatbots = collector.Chatbots(chatbots), collector.New(source, collector.Chatbots(chatbots))
+	config.TimeoutOffset = 500 * time.Millisecond
+	handler, err := web.NewHandler(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,58 +93,76 @@ func get(handler http.Handler, method, path string, header http.Header) *httptes
 	return response
 }
 
+// Each path has its page, and there are no others.
 func TestEndpoints(t *testing.T) {
+	const (
+		numbers = "\nchatwize_api_errors_total{reason=\"timeout\"} 0\n"
+		nowhere = "404 page not found\n"
+		text    = "text/plain; charset=utf-8"
+		metrics = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+		page    = "text/html; charset=UTF-8"
+	)
 	tests := []struct {
 		telemetryPath, method, path string
 		status                      int
-		body                        string // a part of it
+		contentType                 string
+		whole, part                 string // the body or a part of it
 	}{
-		{"/metrics", "GET", "/", 200, `<a href="/metrics">`},
-		{"/metrics", "GET", "/", 200, `<a href="/-/healthy">`},
-		{"/metrics", "GET", "/", 200, `<a href="/-/ready">`},
-		{"/metrics", "GET", "/metrics", 200, `chatwize_api_errors_total{reason="timeout"} 0`},
-		{"/metrics", "GET", "/metrics", 200, `promhttp_metric_handler_requests_in_flight 1`},
-		{"/metrics", "HEAD", "/metrics", 200, ""},
-		{"/metrics", "GET", "/-/healthy", 200, "OK"},
-		{"/metrics", "GET", "/-/ready", 200, "OK"},
-		{"/metrics", "GET", "/metrics/", 404, ""},
-		{"/metrics", "GET", "/debug/pprof/", 404, ""},
-		{"/metrics", "GET", "/favicon.ico", 404, ""},
-		{"/metrics", "POST", "/metrics", 405, ""},
-		{"/metrics", "DELETE", "/-/healthy", 405, ""},
-		{"/metrics", "POST", "/", 405, ""},
-		{"/metrics", "POST", "/nowhere", 405, ""},
-		{"/metrics", "PUT", "//metrics", 405, ""},
-		{"/metrics", "OPTIONS", "/metrics", 405, ""},
-		{"/chatwize/numbers", "GET", "/", 200, `<a href="/chatwize/numbers">`},
-		{"/chatwize/numbers", "GET", "/chatwize/numbers", 200, "chatwize_api_errors_total"},
-		{"/chatwize/numbers", "GET", "/metrics", 404, ""},
-		{"/", "GET", "/", 200, "chatwize_api_errors_total"},
-		{"/", "GET", "/metrics", 404, ""},
-		{"/metrics", "GET", "/", 200, `<a href="/sd">`},
-		{"/metrics", "GET", "/", 200, `<a href="/probe">`},
-		{"/metrics", "GET", "/sd", 200, "[]"},
-		{"/metrics", "POST", "/sd", 405, ""},
-		{"/metrics", "GET", "/probe", 400, "give one target, as in /probe?target=UUID"},
-		{"/metrics", "GET", "/probe?target=", 400, "give one target"},
-		{"/metrics", "GET", "/probe?target=" + shop + "&target=" + shop, 400, "give one target"},
-		{"/metrics", "GET", "/probe?target=" + shop[1:], 400, "not a UUID"},
-		{"/metrics", "GET", "/probe?target=" + shop, 400, "--chatwize.chatbot"},
-		{"/metrics", "GET", "/probe/?target=" + shop, 404, ""},
+		{"/metrics", "GET", "/", 200, page, "", "<h1>Chatwize exporter</h1>"},
+		{"/metrics", "GET", "/metrics", 200, metrics, "", numbers},
+		{"/metrics", "GET", "/metrics", 200, metrics, "", "\npromhttp_metric_handler_requests_in_flight 1\n"},
+		{"/metrics", "GET", "/metrics?x=1", 200, metrics, "", numbers},
+		{"/metrics", "HEAD", "/metrics", 200, metrics, "", numbers},
+		{"/metrics", "GET", "/-/healthy", 200, text, "OK\n", ""},
+		{"/metrics", "HEAD", "/-/healthy", 200, text, "OK\n", ""},
+		{"/metrics", "GET", "/-/ready", 200, text, "OK\n", ""},
+		{"/metrics", "GET", "/sd", 200, "application/json", "[]\n", ""},
+		{"/metrics", "GET", "/metrics/", 404, text, nowhere, ""},
+		{"/metrics", "GET", "/-/healthy/", 404, text, nowhere, ""},
+		{"/metrics", "GET", "/sd/", 404, text, nowhere, ""},
+		{"/metrics", "GET", "/probe/?target=" + shop, 404, text, nowhere, ""},
+		{"/metrics", "GET", "/debug/pprof/", 404, text, nowhere, ""},
+		{"/metrics", "GET", "/favicon.ico", 404, text, nowhere, ""},
+		{"/metrics", "HEAD", "/favicon.ico", 404, text, nowhere, ""},
+		{"/chatwize/numbers", "GET", "/", 200, page, "", `<a href="/chatwize/numbers">Metrics</a>`},
+		{"/chatwize/numbers", "GET", "/chatwize/numbers", 200, metrics, "", numbers},
+		{"/chatwize/numbers", "GET", "/metrics", 404, text, nowhere, ""},
+		{"/", "GET", "/", 200, metrics, "", numbers},
+		{"/", "GET", "/metrics", 404, text, nowhere, ""},
+		{"/", "GET", "/-/healthy", 200, text, "OK\n", ""},
 	}
 	for _, test := range tests {
 		t.Run(test.method+" "+test.path+" with "+test.telemetryPath, func(t *testing.T) {
 			got := get(newHandler(t, test.telemetryPath), test.method, test.path, nil)
-			if got.Code != test.status || !strings.Contains(got.Body.String(), test.body) {
-				t.Errorf("got %d with %s\nwant %d with %s", got.Code, got.Body, test.status, test.body)
+			body := got.Body.String()
+			if test.whole != "" && body != test.whole || !strings.Contains(body, test.part) ||
+				got.Code != test.status || got.Header().Get("Content-Type") != test.contentType {
+				t.Errorf("got %d, %v with %s\nwant %+v", got.Code, got.Header(), body, test)
 			}
 		})
 	}
 }
 
-func TestLandingPageShowsNoProfiler(t *testing.T) {
-	if page := get(newHandler(t, "/metrics"), "GET", "/", nil).Body.String(); strings.Contains(page, "/debug/") {
-		t.Error("the landing page links to a profiler that is not there")
+// The landing page says what is served, with its address, and links to nothing else.
+func TestLandingPage(t *testing.T) {
+	for probeOnly, shows := range map[bool]string{false: "of every chatbot and of the exporter", true: "of the exporter"} {
+		handler := newDiscoveringHandler(t, probeOnly, func() ([]client.Chatbot, int, error) { return nil, 0, nil })
+		page := get(handler, "GET", "/", nil).Body.String()
+		for _, want := range []string{
+			"<title>Chatwize exporter</title>", "Prometheus exporter for Chatwize chatbots", "Version: " + version.Info(),
+			`<a href="/metrics">Metrics</a>: ` + shows + "<",
+			`<a href="/sd">Service discovery</a>: every chatbot`,
+			`<a href="/probe">Probe</a>: one chatbot's metrics`,
+			`<a href="/-/healthy">Healthy</a>: `,
+			`<a href="/-/ready">Ready</a>: `,
+		} {
+			if !strings.Contains(html.UnescapeString(page), want) {
+				t.Errorf("%s is missing in\n%s", want, page)
+			}
+		}
+		if links := strings.Count(page, "href="); links != 5 || strings.Contains(page, "/debug/") {
+			t.Errorf("%d links in\n%s", links, page)
+		}
 	}
 }
 
@@ -214,35 +238,130 @@ func TestOverlap(t *testing.T) {
 	})
 }
 
-// A page is compressed for whoever accepts that, and is the same.
+// A page is compressed with gzip, at its fastest, for those who accept that and for
+// no one else, and is the same.
 func TestCompression(t *testing.T) {
 	var chatbots []collector.Chatbot
 	for i := range 100 {
-		chatbots = append(chatbots, collector.Chatbot{UUID: fmt.Sprint("chatbot ", i), Name: "Zoë"})
+		chatbots = append(chatbots, collector.Chatbot{UUID: fmt.Sprintf("%032x", i), Name: "Zoë"})
+	}
+	tests := []struct {
+		accepts  []string // none: no such header
+		encoding string
+	}{
+		{nil, ""},
+		{[]string{""}, ""},
+		{[]string{"gzip"}, "gzip"}, // Prometheus
+		{[]string{"gzip, deflate, br, zstd"}, "gzip"},
+		{[]string{"zstd;q=1, gzip;q=0.1"}, "gzip"},
+		{[]string{"deflate, gzip;q=0"}, ""},
+		{[]string{"zstd"}, ""},
+		{[]string{"br, deflate"}, ""},
+		{[]string{"identity"}, ""},
+	}
+	pages := map[string]struct {
+		contentType, shows string
+		times              int
+	}{
+		"/metrics":                           {"text/plain", `name="Zoë"} 1`, len(chatbots)},
+		"/sd":                                {"application/json", `"Zoë"`, len(chatbots)},
+		"/probe?target=" + chatbots[50].UUID: {"text/plain", `name="Zoë"} 1`, 1},
 	}
 	synctest.Test(t, func(t *testing.T) {
 		handler := newHandler(t, "/metrics", chatbots...)
-		for accepts, encoding := range map[string]string{"": "", "gzip": "gzip", "deflate, gzip;q=0": "", "zstd": ""} {
-			if got := get(handler, "GET", "/sd", http.Header{"Accept-Encoding": {accepts}}); got.Header().Get("Content-Encoding") != encoding {
-				t.Errorf("/sd for %q: got %v", accepts, got.Header())
-			}
-			got := get(handler, "GET", "/metrics", http.Header{"Accept-Encoding": {accepts}})
-			page := io.Reader(got.Body)
-			if encoding == "gzip" {
-				var err error
-				if page, err = gzip.NewReader(page); err != nil {
-					t.Fatal(err)
+		for path, want := range pages {
+			for _, test := range tests {
+				header := http.Header{}
+				if test.accepts != nil {
+					header["Accept-Encoding"] = test.accepts
 				}
-			}
-			text, err := io.ReadAll(page)
-			if err != nil || got.Header().Get("Content-Encoding") != encoding ||
-				!strings.HasPrefix(got.Header().Get("Content-Type"), "text/plain") ||
-				strings.Count(string(text), `name="Zoë"} 1`) != len(chatbots) {
-				t.Errorf("for %q: got %v and %v\n%s", accepts, got.Header(), err, text)
+				got := get(handler, "GET", path, header)
+				page := io.Reader(got.Body)
+				if test.encoding == "gzip" {
+					// RFC 1952: this byte is 4 where the fastest algorithm was used.
+					if raw := got.Body.Bytes(); len(raw) < 10 || raw[8] != 4 {
+						t.Errorf("%s for %q: not of the fastest compression", path, test.accepts)
+					}
+					var err error
+					if page, err = gzip.NewReader(page); err != nil {
+						t.Fatal(err)
+					}
+				}
+				text, err := io.ReadAll(page)
+				if err != nil || got.Code != 200 || got.Header().Get("Content-Encoding") != test.encoding ||
+					got.Header().Get("Vary") != "Accept-Encoding" ||
+					!strings.HasPrefix(got.Header().Get("Content-Type"), want.contentType) ||
+					strings.Count(string(text), want.shows) != want.times {
+					t.Errorf("%s for %q: got %v and %v\n%s", path, test.accepts, got.Header(), err, text)
+				}
 			}
 		}
 	})
 }
+
+// A scrape gets the format that it asks for.
+func TestFormat(t *testing.T) {
+	tests := map[string]struct{ contentType, end string }{
+		"":           {"text/plain; version=0.0.4;", "\n"},
+		"text/plain": {"text/plain; version=0.0.4;", "\n"},
+		"application/openmetrics-text;version=1.0.0,text/plain;q=0.5": {"application/openmetrics-text; version=1.0.0;", "\n# EOF\n"},
+	}
+	synctest.Test(t, func(t *testing.T) {
+		handler := newHandler(t, "/metrics", collector.Chatbot{UUID: shop})
+		for accepts, want := range tests {
+			for _, path := range []string{"/metrics", "/probe?target=" + shop} {
+				got := get(handler, "GET", path, http.Header{"Accept": {accepts}})
+				page := got.Body.String()
+				if !strings.HasPrefix(got.Header().Get("Content-Type"), want.contentType) || !strings.HasSuffix(page, want.end) ||
+					strings.Contains(page, "# EOF") != strings.Contains(want.end, "# EOF") ||
+					!strings.Contains(page, `chatwize_sessions{chatbot="`+shop+`"} 1`) {
+					t.Errorf("%s for %q: got %v\n%s", path, accepts, got.Header(), page)
+				}
+			}
+		}
+	})
+}
+
+// A metric that cannot be gathered is logged and counted, and the page has the others.
+// When the caller has left, nothing is logged or counted.
+func TestGatheringFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := prometheus.NewRegistry()
+		description := prometheus.NewDesc("broken", "Cannot be gathered.", nil, nil)
+		registry.MustRegister(invalid{prometheus.NewInvalidMetric(description, errors.New("two\nlines"))})
+		var logged strings.Builder
+		handler := newHandlerWith(t, slowAPI{new(atomic.Int64)}, web.Config{Registry: registry, Logger: log.NewLogfmtLogger(&logged)},
+			collector.Chatbot{UUID: shop})
+
+		ctx, leave := context.WithCancel(t.Context())
+		leave()
+		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil).WithContext(ctx))
+		if logged.Len() > 0 {
+			t.Errorf("when the caller had left, logged %s", logged.String())
+		}
+		for failures := range 2 {
+			page := get(handler, "GET", "/metrics", nil)
+			for _, want := range []string{
+				fmt.Sprintf("promhttp_metric_handler_errors_total{cause=\"gathering\"} %d\n", failures), `chatwize_sessions{chatbot="` + shop + `"} 1`,
+			} {
+				if page.Code != 200 || !strings.Contains(page.Body.String(), want) {
+					t.Errorf("got %d; %s is missing in\n%s", page.Code, want, page.Body)
+				}
+			}
+			if lines := strings.Count(logged.String(), "\n"); lines != failures+1 || !strings.Contains(logged.String(), "level=error") ||
+				!strings.Contains(logged.String(), "two lines") {
+				t.Errorf("logged %s", logged.String())
+			}
+		}
+	})
+}
+
+// invalid is a collector of one metric.
+type invalid struct{ prometheus.Metric }
+
+func (c invalid) Describe(descriptions chan<- *prometheus.Desc) { descriptions <- c.Desc() }
+
+func (c invalid) Collect(metrics chan<- prometheus.Metric) { metrics <- c.Metric }
 
 // The counters on a page include the scrape that made the page.
 func TestCountersOfThisScrape(t *testing.T) {
@@ -254,72 +373,30 @@ func TestCountersOfThisScrape(t *testing.T) {
 	})
 }
 
+// A path is taken where metrics can be served at it, else an error says what is wrong.
 func TestCheckTelemetryPath(t *testing.T) {
-	tests := map[string]bool{
-		"/metrics": true, "/": true, "/a/b.c": true,
-		"": false, "metrics": false, "/probe": false, "/sd": false, "/-/healthy": false, "/-/ready": false, "/{x}": false, "/a b": false,
-		"//": false, "/m?x=1": false, "/m#x": false, "/a/../b": false, "/./a": false,
+	const (
+		slash = "must begin with a slash, such as /metrics"
+		taken = "is taken by another page; choose another path, such as /metrics"
+		plain = "must be a plain path, such as /metrics"
+	)
+	tests := map[string]string{ // to the error
+		"/metrics": "", "/": "", "/a/b.c": "", "/probes": "", "/-/metrics": "",
+		"": slash, "metrics": slash, "key-0815": slash,
+		"/probe": taken, "/sd": taken, "/-/healthy": taken, "/-/ready": taken,
+		"/{x}": plain, "/a}": plain, "/a b": plain, "/a\tb": plain, "//": plain, "/m?x=1": plain, "/m#x": plain, "/m%20": plain,
+		"/a/../b": plain, "/./a": plain, "/a/": plain, "//a": plain,
 	}
-	for path, valid := range tests {
-		if err := web.CheckTelemetryPath(path); (err == nil) != valid {
-			t.Errorf("%q: got %v, want valid: %t", path, err, valid)
-		}
-		if valid {
-			newHandler(t, path)
-		}
-	}
-}
-
-// Who sends a body is not listened to.
-func TestRequestBody(t *testing.T) {
-	server := httptest.NewServer(newHandler(t, "/metrics"))
-	defer server.Close()
-	for name, body := range map[string]io.Reader{
-		"of a known length":    strings.NewReader("x"),
-		"of an unknown length": io.MultiReader(strings.NewReader("x")),
-	} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/metrics", body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response, err := server.Client().Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = response.Body.Close()
-		if response.StatusCode != http.StatusRequestEntityTooLarge || !response.Close {
-			t.Errorf("a body %s: got %s, connection closed: %t", name, response.Status, response.Close)
-		}
-	}
-}
-
-// deadlines is a ResponseWriter that remembers its write deadlines.
-type deadlines struct {
-	*httptest.ResponseRecorder
-	set []time.Duration // from the start
-}
-
-func (d *deadlines) SetWriteDeadline(deadline time.Time) error {
-	d.set = append(d.set, deadline.Sub(midnight))
-	return nil
-}
-
-// The clock of synctest stands at midnight when a test begins.
-var midnight = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// A scrape may take as long as it needs, but whoever reads it has ten seconds for
-// each piece.
-func TestWriteDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		response := &deadlines{ResponseRecorder: httptest.NewRecorder()}
-		newHandler(t, "/metrics", collector.Chatbot{UUID: "never"}).ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-		if len(response.set) < 2 {
-			t.Fatalf("set deadlines %v, want one for the page and one for the rest", response.set)
-		}
-		for _, deadline := range response.set {
-			if deadline != 40*time.Second { // the scrape took 30
-				t.Errorf("set deadline %v, want 40s", deadline)
+	for path, want := range tests {
+		err := web.CheckTelemetryPath(path)
+		if err == nil && want == "" {
+			if got := get(newHandler(t, path), "GET", path, nil); got.Code != 200 || !strings.Contains(got.Body.String(), "chatwize_api_errors_total") {
+				t.Errorf("%q: got %d with %s", path, got.Code, got.Body)
 			}
+			continue
 		}
-	})
+		if err == nil || err.Error() != want {
+			t.Errorf("%q: got %v, want %q", path, err, want)
+		}
+	}
 }
