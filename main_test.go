@@ -869,76 +869,95 @@ func TestWrongSetting(t *testing.T) {
 		t.Fatal(err)
 	}
 	token, chatbot := "CHATWIZE_TOKEN="+key, "--chatwize.chatbot="+shop
+	const (
+		help       = ", try --help"
+		noKey      = "there is no API key: put it in a file and name that with --chatwize.token-file (CHATWIZE_TOKEN_FILE), or set CHATWIZE_TOKEN"
+		more       = "CHATWIZE_TOKEN: holds more than an API key, which is one word of plain letters, digits and signs; put the key there and nothing else"
+		noHTTP     = "--chatwize.url (CHATWIZE_URL): not an http or https URL; write it like https://app.chatwize.ai"
+		query      = "--chatwize.url (CHATWIZE_URL): holds a query or fragment; write host and path alone, like https://app.chatwize.ai"
+		noUUID     = " is not a UUID; write 32 hexadecimal digits, with or without dashes, and =NAME behind them if you like"
+		short      = "--chatwize.timeout (CHATWIZE_TIMEOUT): is too short; the least is 1ms"
+		noDuration = "--chatwize.timeout (CHATWIZE_TIMEOUT): must be a duration, such as 500ms, 30s or 5m"
+		noNumber   = "--chatwize.concurrency (CHATWIZE_CONCURRENCY): must be a whole number, 1 or more"
+		path       = "--web.telemetry-path: must begin with a slash, such as /metrics"
+		neither    = "an argument is neither command nor flag; put the settings behind their flags"
+		file       = "--chatwize.token-file (CHATWIZE_TOKEN_FILE): "
+		address    = "--chatwize.url (CHATWIZE_URL): "
+		bot        = "--chatwize.chatbot (CHATWIZE_CHATBOTS): chatbot "
+		twice      = " is given twice; leave one out"
+		mend       = "; mend that file or leave out the flag"
+	)
 	tests := []struct {
 		name        string
 		environment []string
 		arguments   []string
-		want        []string // parts of the line
+		want        string // the line, behind the program's name
 	}{
-		{"no key", nil, []string{chatbot}, []string{"--chatwize.token-file", "CHATWIZE_TOKEN", "no API key"}},
-		{"two keys", []string{token}, []string{chatbot, "--chatwize.token-file=" + empty}, []string{"--chatwize.token-file", "CHATWIZE_TOKEN", "either"}},
-		{"key of blanks", []string{"CHATWIZE_TOKEN= "}, []string{chatbot}, []string{"CHATWIZE_TOKEN", "no API key"}},
-		{"key of two lines", []string{"CHATWIZE_TOKEN=" + key + "\n" + key}, []string{chatbot}, []string{"CHATWIZE_TOKEN", "nothing else"}},
-		{"key file missing", nil, []string{chatbot, "--chatwize.token-file=/" + key}, []string{"--chatwize.token-file", "no such file"}},
-		{"key file a folder", nil, []string{chatbot, "--chatwize.token-file=/"}, []string{"--chatwize.token-file", "is a directory"}},
-		{"key file empty", []string{"CHATWIZE_TOKEN_FILE=" + empty}, []string{chatbot}, []string{"CHATWIZE_TOKEN_FILE", "no API key"}},
-		{"URL without scheme", []string{token}, []string{chatbot, "--chatwize.url=app.chatwize.ai"}, []string{"--chatwize.url", "https://app.chatwize.ai"}},
-		{"URL of another scheme", []string{token, "CHATWIZE_URL=ftp://app.chatwize.ai"}, []string{chatbot}, []string{"CHATWIZE_URL", "https://app.chatwize.ai"}},
-		{"URL without host", []string{token}, []string{chatbot, "--chatwize.url=https://"}, []string{"--chatwize.url", "https://app.chatwize.ai"}},
-		{"URL with a password", []string{token}, []string{chatbot, "--chatwize.url=https://me:" + key + "@app.chatwize.ai"}, []string{"--chatwize.url", "--chatwize.token-file"}},
-		{"URL with a query", []string{token}, []string{chatbot, "--chatwize.url=https://app.chatwize.ai/?key=" + key}, []string{"--chatwize.url", "query"}},
-		{"URL that is none", []string{token}, []string{chatbot, "--chatwize.url=https://%zz" + key}, []string{"--chatwize.url", "https://app.chatwize.ai"}},
-		{"discovery interval negative", []string{token}, []string{"--chatwize.discovery-interval=-1s"}, []string{"--chatwize.discovery-interval", "too short"}},
-		{"probes neither alone nor not", []string{token, "CHATWIZE_PROBE_ONLY=maybe"}, nil, []string{"--chatwize.probe-only", "CHATWIZE_PROBE_ONLY", "true or false"}},
-		{"a switch with a value", []string{token}, []string{"--chatwize.probe-only=maybe"}, []string{"--chatwize.probe-only", "true or false"}},
-		{"a switch off with a value", []string{token, "CHATWIZE_CONCURRENCY=many"}, []string{"--chatwize.probe-only=false"}, []string{"CHATWIZE_CONCURRENCY"}},
-		{"format of the check", []string{token}, []string{"check", "--format=yaml"}, []string{"--format", "table, json"}},
-		{"check without a key", nil, []string{"check"}, []string{"--chatwize.token-file", "no API key"}},
-		{"chatbot not a UUID", []string{token}, []string{"--chatwize.chatbot=" + key}, []string{"--chatwize.chatbot", "chatbot 1", "UUID"}},
-		{"chatbot one digit short", []string{token}, []string{chatbot, "--chatwize.chatbot=" + shop[1:] + "=Shop"}, []string{"--chatwize.chatbot", "chatbot 2", "UUID"}},
-		{"chatbot without its name", []string{token}, []string{chatbot + "="}, []string{"--chatwize.chatbot", "name"}},
-		{"chatbot's name not UTF-8", []string{token}, []string{chatbot + "=\xff"}, []string{"--chatwize.chatbot", "UTF-8"}},
-		{"chatbot twice", []string{token}, []string{chatbot, chatbot}, []string{"--chatwize.chatbot", "twice", shop}},
+		{"no key", nil, []string{chatbot}, noKey},
+		{"two keys", []string{token}, []string{chatbot, "--chatwize.token-file=" + empty},
+			"there are two API keys: give either --chatwize.token-file (CHATWIZE_TOKEN_FILE) or CHATWIZE_TOKEN"},
+		{"key of blanks", []string{"CHATWIZE_TOKEN= "}, []string{chatbot}, "CHATWIZE_TOKEN: holds no API key; put the key there and nothing else"},
+		{"key of two lines", []string{"CHATWIZE_TOKEN=" + key + "\n" + key}, []string{chatbot}, more},
+		{"key file missing", nil, []string{chatbot, "--chatwize.token-file=/" + key},
+			file + "the file cannot be read: no such file or directory; name a file that holds the API key"},
+		{"key file a folder", nil, []string{chatbot, "--chatwize.token-file=/"},
+			file + "the file cannot be read: is a directory; name a file that holds the API key"},
+		{"key file empty", []string{"CHATWIZE_TOKEN_FILE=" + empty}, []string{chatbot}, file + "holds no API key; put the key there and nothing else"},
+		{"URL without scheme", []string{token}, []string{chatbot, "--chatwize.url=app.chatwize.ai"}, noHTTP + help},
+		{"URL of another scheme", []string{token, "CHATWIZE_URL=ftp://app.chatwize.ai"}, []string{chatbot}, noHTTP + help},
+		{"URL without host", []string{token}, []string{chatbot, "--chatwize.url=https://"}, noHTTP + help},
+		{"URL with a password", []string{token}, []string{chatbot, "--chatwize.url=https://me:" + key + "@app.chatwize.ai"},
+			address + "holds a user name or password; the API takes a key only, from --chatwize.token-file" + help},
+		{"URL with a query", []string{token}, []string{chatbot, "--chatwize.url=https://app.chatwize.ai/?key=" + key}, query + help},
+		{"URL that is none", []string{token}, []string{chatbot, "--chatwize.url=https://%zz" + key},
+			address + "not a URL; write it like https://app.chatwize.ai" + help},
+		{"discovery interval negative", []string{token}, []string{"--chatwize.discovery-interval=-1s"},
+			"--chatwize.discovery-interval (CHATWIZE_DISCOVERY_INTERVAL): is too short; the least is 0s" + help},
+		{"probes neither alone nor not", []string{token, "CHATWIZE_PROBE_ONLY=maybe"}, nil,
+			"--chatwize.probe-only (CHATWIZE_PROBE_ONLY): must be true or false" + help},
+		{"a switch with a value", []string{token}, []string{"--chatwize.probe-only=maybe"}, "--chatwize.probe-only: must be true or false" + help},
+		{"format of the check", []string{token}, []string{"check", "--format=yaml"}, "--format: must be one of: table, json" + help},
+		{"check without a key", nil, []string{"check"}, noKey},
+		{"chatbot not a UUID", []string{token}, []string{"--chatwize.chatbot=" + key}, bot + "1" + noUUID + help},
+		{"chatbot one digit short", []string{token}, []string{chatbot, "--chatwize.chatbot=" + shop[1:] + "=Shop"}, bot + "2" + noUUID + help},
+		{"chatbot without its name", []string{token}, []string{chatbot + "="},
+			bot + "1 has nothing behind its =; write a name there or leave out the =" + help},
+		{"chatbot's name not UTF-8", []string{token}, []string{chatbot + "=\xff"}, bot + "1 has a name that is not UTF-8; write it in UTF-8" + help},
+		{"chatbot twice", []string{token}, []string{chatbot, chatbot}, bot + shop + twice + help},
 		{"chatbot twice, in another spelling", []string{token, "CHATWIZE_CHATBOTS=7F5E5376-DBF0-45CD-8C72-C60F428653D1," + shop + "=Shop"}, nil,
-			[]string{"CHATWIZE_CHATBOTS", "twice", shop}},
-		{"timeout negative", []string{token}, []string{chatbot, "--chatwize.timeout=-1s"}, []string{"--chatwize.timeout ", "too short"}},
-		{"timeout zero", []string{token, "CHATWIZE_TIMEOUT=0s"}, []string{chatbot}, []string{"CHATWIZE_TIMEOUT", "too short"}},
-		{"timeout not a duration", []string{token}, []string{chatbot, "--chatwize.timeout=30"}, []string{"--chatwize.timeout ", "30s"}},
-		{"offset negative", []string{token}, []string{chatbot, "--chatwize.timeout-offset=-1ms"}, []string{"--chatwize.timeout-offset", "too short", "0s"}},
-		{"concurrency zero", []string{token}, []string{chatbot, "--chatwize.concurrency=0"}, []string{"--chatwize.concurrency", "1 or more"}},
-		{"concurrency not a number", []string{token, "CHATWIZE_CONCURRENCY=many"}, []string{chatbot}, []string{"CHATWIZE_CONCURRENCY", "1 or more"}},
-		{"telemetry path", []string{token}, []string{chatbot, "--web.telemetry-path=metrics"}, []string{"--web.telemetry-path", "/metrics"}},
-		{"web configuration", []string{token}, []string{chatbot, "--web.config.file=/missing.yml"}, []string{"--web.config.file", "no such file"}},
-		{"log level", []string{token}, []string{chatbot, "--log.level=loud"}, []string{"--log.level", "debug, info, warn, error"}},
-		{"log format", []string{token}, []string{chatbot, "--log.format=xml"}, []string{"--log.format", "logfmt, json"}},
-		{"unknown flag", []string{token}, []string{chatbot, "--chatwize.token=x"}, []string{"--chatwize.token", "--help"}},
-		{"unknown command", []string{token}, []string{key}, []string{"command", "--help"}},
-		{"argument too many", []string{token}, []string{"serve", key}, []string{"command", "--help"}},
-		{"last flag without its value", []string{token}, []string{chatbot, "--web.config.file"}, []string{"--web.config.file"}},
-		{"flag without its value", []string{token}, []string{chatbot, "--chatwize.timeout", "--log.level=debug"}, []string{"--chatwize.timeout"}},
-		{"key in the wrong place", []string{token}, []string{chatbot, "--chatwize.timeout=" + key}, []string{"--chatwize.timeout"}},
-		{"key in another wrong place", []string{token}, []string{chatbot, "--web.telemetry-path=" + key}, []string{"--web.telemetry-path"}},
-		{"key not ASCII", []string{token + "\u00e9"}, []string{chatbot}, []string{"CHATWIZE_TOKEN", "nothing else"}},
-		{"URL with the API's path", []string{token}, []string{chatbot, "--chatwize.url=https://app.chatwize.ai/api/v1/"}, []string{"--chatwize.url", "/api/v1"}},
-		{"URL with a fragment", []string{token}, []string{chatbot, "--chatwize.url=https://app.chatwize.ai/#" + key}, []string{"--chatwize.url", "fragment"}},
-		{"web configuration of another program", []string{token}, []string{chatbot, "--web.config.file=" + otherConfig}, []string{"--web.config.file", "global"}},
+			bot + shop + twice + help},
+		{"timeout negative", []string{token}, []string{chatbot, "--chatwize.timeout=-1s"}, short + help},
+		{"timeout zero", []string{token, "CHATWIZE_TIMEOUT=0s"}, []string{chatbot}, short + help},
+		{"timeout not a duration", []string{token}, []string{chatbot, "--chatwize.timeout=30"}, noDuration + help},
+		{"offset negative", []string{token}, []string{chatbot, "--chatwize.timeout-offset=-1ms"},
+			"--chatwize.timeout-offset (CHATWIZE_TIMEOUT_OFFSET): is too short; the least is 0s" + help},
+		{"concurrency zero", []string{token}, []string{chatbot, "--chatwize.concurrency=0"}, noNumber + help},
+		{"concurrency not a number", []string{token, "CHATWIZE_CONCURRENCY=many"}, []string{chatbot}, noNumber + help},
+		{"telemetry path", []string{token}, []string{chatbot, "--web.telemetry-path=metrics"}, path + help},
+		{"web configuration", []string{token}, []string{chatbot, "--web.config.file=/missing.yml"},
+			"--web.config.file: open /missing.yml: no such file or directory" + mend},
+		{"log level", []string{token}, []string{chatbot, "--log.level=loud"}, "--log.level: must be one of: debug, info, warn, error" + help},
+		{"log format", []string{token}, []string{chatbot, "--log.format=xml"}, "--log.format: must be one of: logfmt, json" + help},
+		{"unknown flag", []string{token}, []string{chatbot, "--chatwize.token=x"}, "unknown long flag '--chatwize.token'" + help},
+		{"unknown command", []string{token}, []string{key}, neither + help},
+		{"argument too many", []string{token}, []string{"serve", key}, neither + help},
+		{"last flag without its value", []string{token}, []string{chatbot, "--web.config.file"}, "expected argument for flag '--web.config.file'" + help},
+		{"flag without its value", []string{token}, []string{chatbot, "--chatwize.timeout", "--log.level=debug"},
+			"expected argument for flag '--chatwize.timeout'" + help},
+		{"key in the wrong place", []string{token}, []string{chatbot, "--chatwize.timeout=" + key}, noDuration + help},
+		{"key in another wrong place", []string{token}, []string{chatbot, "--web.telemetry-path=" + key}, path + help},
+		{"key not ASCII", []string{token + "\u00e9"}, []string{chatbot}, more},
+		{"URL with the API's path", []string{token}, []string{chatbot, "--chatwize.url=https://app.chatwize.ai/api/v1/"},
+			address + "holds the API's own path; leave out /api/v1" + help},
+		{"URL with a fragment", []string{token}, []string{chatbot, "--chatwize.url=https://app.chatwize.ai/#" + key}, query + help},
+		{"web configuration of another program", []string{token}, []string{chatbot, "--web.config.file=" + otherConfig},
+			"--web.config.file: yaml: unmarshal errors: line 1: field global not found in type web.Config line 2: field scrape_configs not found in type web.Config" + mend},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			command := command(t, test.environment, test.arguments...)
-			var stdout, stderr bytes.Buffer
-			command.Stdout, command.Stderr = &stdout, &stderr
-			err := command.Run()
-			var exit *exec.ExitError
-			if !errors.As(err, &exit) || exit.ExitCode() != 1 {
-				t.Errorf("got %v, want exit status 1", err)
-			}
-			if stdout.Len() > 0 || strings.Count(stderr.String(), "\n") != 1 {
-				t.Errorf("wrote %s%s, want one line on standard error", &stdout, &stderr)
-			}
-			contains(t, stderr.String(), test.want...)
-			if strings.Contains(stderr.String(), key) {
-				t.Errorf("the key is shown: %s", &stderr)
+			got := finish(t, command(t, test.environment, test.arguments...))
+			if want := "chatwize_exporter: error: " + test.want + "\n"; got.status != 1 || got.stdout != "" || got.stderr != want {
+				t.Errorf("got %+v, want %s", got, want)
 			}
 		})
 	}
@@ -968,6 +987,9 @@ func TestHelp(t *testing.T) {
 		"--version":                {"chatwize_exporter, version "},
 		"--completion-script-bash": {"complete -F", "chatwize_exporter"},
 		"--completion-script-zsh":  {"#compdef chatwize_exporter"},
+		// What the shell offers for a value.
+		"--completion-bash --log.level":    {"debug", "info", "warn", "error"},
+		"--completion-bash check --format": {"table", "json"},
 	}
 	for flag, want := range tests {
 		t.Run(flag, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,36 +68,56 @@ func chatbots(account api) (all collector.Chatbots) {
 func write(t *testing.T, account api, config backfill.Config) (past, logged string) {
 	t.Helper()
 	var out, log bytes.Buffer
-	read, written := 0, 0
-	past1, err := backfill.Read(t.Context(), complete(account, config, &log, &read, &written))
+	config, progress := complete(account, config, &log)
+	read, err := backfill.Read(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := past1.Write(t.Context(), &out); err != nil {
+	if err := read.Write(t.Context(), &out); err != nil {
 		t.Fatal(err)
 	}
-	sessions := 0
-	for _, of := range account {
-		sessions += len(of.([]client.Session))
+	past = out.String()
+	most := 0
+	for uuid, of := range account {
+		written := 0
+		for _, metric := range metrics {
+			written += len(samples(past, metric, uuid))
+		}
+		if sessions := len(of.([]client.Session)); progress.sessions[uuid] != sessions || progress.samples[uuid] != written {
+			t.Errorf("progress of %s was %d sessions and %d samples, want %d and %d", uuid, progress.sessions[uuid], progress.samples[uuid], sessions, written)
+		}
+		// At each moment all metrics have a sample at most, and the first has one.
+		most += len(metrics) * len(samples(past, metrics[0], uuid))
 	}
-	if lines := strings.Count(out.String(), "\n"+"chatwize"); read != sessions || written != lines || written > past1.MaxSamples() {
-		t.Errorf("progress was %d sessions and %d samples, want %d and %d, %d at most", read, written, sessions, lines, past1.MaxSamples())
+	if read.MaxSamples() != most {
+		t.Errorf("there are %d samples at most, want %d", read.MaxSamples(), most)
 	}
-	return out.String(), log.String()
+	return past, log.String()
 }
 
-// complete completes a Config for an account. What is read and written is counted.
-func complete(account api, config backfill.Config, logged io.Writer, read, written *int) backfill.Config {
+// metrics are those that are written.
+var metrics = []string{
+	"chatwize_sessions", "chatwize_sessions_with_lead", "chatwize_sessions_with_verified_identity", "chatwize_last_session_created_timestamp_seconds",
+}
+
+// progress is how many sessions were read and samples written, by chatbot.
+type progress struct {
+	mutex             sync.Mutex
+	sessions, samples map[string]int
+}
+
+// complete completes a Config for an account.
+func complete(account api, config backfill.Config, logged io.Writer) (backfill.Config, *progress) {
 	config.Source, config.Chatbots = newSource(account), chatbots(account)
 	config.Logger = log.NewLogfmtLogger(logged)
-	ones := make(chan int, 1)
-	config.Sessions = func(_ collector.Chatbot, more int) {
-		ones <- 1
-		*read += more
-		<-ones
+	progress := &progress{sessions: map[string]int{}, samples: map[string]int{}}
+	config.Sessions = func(chatbot collector.Chatbot, more int) {
+		progress.mutex.Lock()
+		defer progress.mutex.Unlock()
+		progress.sessions[chatbot.UUID] += more
 	}
-	config.Samples = func(_ collector.Chatbot, more int) { *written += more }
-	return config
+	config.Samples = func(chatbot collector.Chatbot, more int) { progress.samples[chatbot.UUID] += more }
+	return config, progress
 }
 
 // at is a moment of a day, in hours, minutes and seconds.
@@ -115,9 +136,10 @@ func TestWrite(t *testing.T) {
 			{Created: at(t, "12:07:00"), HasLead: true},
 			{Created: at(t, "12:00:00.5")},
 			{Created: at(t, "12:05:01"), HasLead: true, IdentityVerified: true}, // at a sample
-			{Created: at(t, "12:13:00.000000001")},                              // after the end
-			{Created: at(t, "12:13:00")},                                        // at the end
-			{IdentityVerified: true, Malformed: true},                           // at any time
+			{Created: at(t, "12:06:30"), IdentityVerified: true},
+			{Created: at(t, "12:13:00.000000001")},    // after the end
+			{Created: at(t, "12:13:00")},              // at the end
+			{IdentityVerified: true, Malformed: true}, // at any time
 		},
 		"bb": []client.Session{},
 	}
@@ -132,8 +154,8 @@ func TestWrite(t *testing.T) {
 		"# TYPE chatwize_sessions gauge\n" +
 		"chatwize_sessions" + a + " 2 1769860801\n" +
 		"chatwize_sessions" + a + " 3 1769861101\n" +
-		"chatwize_sessions" + a + " 4 1769861401\n" +
-		"chatwize_sessions" + a + " 5 1769861580\n" +
+		"chatwize_sessions" + a + " 5 1769861401\n" +
+		"chatwize_sessions" + a + " 6 1769861580\n" +
 		"chatwize_sessions" + b + " 0 1769860801\n" +
 		"chatwize_sessions" + b + " 0 1769861101\n" +
 		"chatwize_sessions" + b + " 0 1769861401\n" +
@@ -152,8 +174,8 @@ func TestWrite(t *testing.T) {
 		"# TYPE chatwize_sessions_with_verified_identity gauge\n" +
 		"chatwize_sessions_with_verified_identity" + a + " 1 1769860801\n" +
 		"chatwize_sessions_with_verified_identity" + a + " 2 1769861101\n" +
-		"chatwize_sessions_with_verified_identity" + a + " 2 1769861401\n" +
-		"chatwize_sessions_with_verified_identity" + a + " 2 1769861580\n" +
+		"chatwize_sessions_with_verified_identity" + a + " 3 1769861401\n" +
+		"chatwize_sessions_with_verified_identity" + a + " 3 1769861580\n" +
 		"chatwize_sessions_with_verified_identity" + b + " 0 1769860801\n" +
 		"chatwize_sessions_with_verified_identity" + b + " 0 1769861101\n" +
 		"chatwize_sessions_with_verified_identity" + b + " 0 1769861401\n" +
@@ -168,7 +190,7 @@ func TestWrite(t *testing.T) {
 	if past != want {
 		t.Errorf("got\n%s\nwant\n%s", past, want)
 	}
-	if strings.Count(logged, "\n") != 1 || !strings.Contains(logged, "level=warn") || !strings.Contains(logged, "chatbot=aa sessions=1 from=2026-01-31T12:00:01Z") {
+	if logged != `level=warn msg="sessions without a readable creation time are counted from --start on" chatbot=aa sessions=1 from=2026-01-31T12:00:01Z`+"\n" {
 		t.Errorf("logged %s", logged)
 	}
 }
@@ -199,7 +221,9 @@ func TestSpan(t *testing.T) {
 		"all sessions after the end":    {sessions, "", "11:00:00", "0@11:00:00", ""},
 		"no sessions":                   {nil, "", "11:00:00", "0@11:00:00", ""},
 		"milliseconds":                  {sessions, "12:29:59.999", "12:30:00.001", "1@12:29:59.999 2@12:30:00.001", "12:00:00 12:30:00"},
+		"tenths of a second":            {sessions, "12:30:00.1", "12:30:00.11", "2@12:30:00.100 2@12:30:00.110", "12:30:00 12:30:00"},
 		"none began before 1970":        {append(sessions[:1:1], impossible), "", "12:00:00", "2@12:00:00", "12:00:00"},
+		"none began as 1970 did":        {append(sessions[:1:1], client.Session{Created: time.Unix(0, 0)}), "", "12:00:00", "2@12:00:00", "12:00:00"},
 		"all before 1970":               {[]client.Session{impossible}, "", "12:00:00", "1@12:00:00", "-86400"},
 		"the first within the last one": {[]client.Session{{Created: at(t, "12:00:00.2")}}, "", "12:00:00.25", "1@12:00:00.250", "12:00:00.2"},
 	}
@@ -252,7 +276,8 @@ func TestFuture(t *testing.T) {
 	if got := samples(past, "chatwize_sessions", "aa"); len(got) != 2 || got[1][1] != "1" {
 		t.Errorf("got %v", got)
 	}
-	if !strings.Contains(logged, "in the future") || !strings.Contains(logged, "sessions=1") {
+	if strings.Count(logged, "\n") != 1 || !strings.Contains(logged, "in the future") || !strings.Contains(logged, "chatbot=aa sessions=1 ") ||
+		!strings.Contains(logged, "level=warn") || !strings.Contains(logged, "clock") {
 		t.Errorf("logged %s", logged)
 	}
 }
@@ -352,8 +377,8 @@ func TestSameAsScrape(t *testing.T) {
 
 func TestFailure(t *testing.T) {
 	account := api{"aa": many(10, at(t, "12:00:00")), "bb": &client.Error{Reason: client.Unauthorized, Status: 403}}
-	read, written := 0, 0
-	_, err := backfill.Read(t.Context(), complete(account, backfill.Config{End: at(t, "13:00:00"), Step: time.Minute}, io.Discard, &read, &written))
+	config, _ := complete(account, backfill.Config{End: at(t, "13:00:00"), Step: time.Minute}, io.Discard)
+	_, err := backfill.Read(t.Context(), config)
 	if err == nil || !strings.Contains(err.Error(), "chatbot bb") || !strings.Contains(err.Error(), "403") {
 		t.Errorf("got %v", err)
 	}
@@ -362,8 +387,7 @@ func TestFailure(t *testing.T) {
 // An end of the context ends writing, as does an output that takes no more.
 func TestWriteEnds(t *testing.T) {
 	account := api{"aa": many(10, at(t, "12:00:00"))}
-	read, written := 0, 0
-	config := complete(account, backfill.Config{Start: at(t, "00:00:00"), End: at(t, "13:00:00"), Step: time.Second}, io.Discard, &read, &written)
+	config, progress := complete(account, backfill.Config{Start: at(t, "00:00:00"), End: at(t, "13:00:00"), Step: time.Second}, io.Discard)
 	past, err := backfill.Read(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
@@ -377,8 +401,16 @@ func TestWriteEnds(t *testing.T) {
 	if err := past.Write(t.Context(), full{}); !errors.Is(err, errFull) {
 		t.Errorf("got %v", err)
 	}
-	if written >= past.MaxSamples() {
+	if written := progress.samples["aa"]; written == 0 || written >= past.MaxSamples() {
 		t.Errorf("wrote %d samples of %d", written, past.MaxSamples())
+	}
+	// What fits into a buffer is written at the end.
+	config.Step = time.Hour
+	if past, err = backfill.Read(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	if err := past.Write(t.Context(), full{}); !errors.Is(err, errFull) {
+		t.Errorf("a short past: got %v", err)
 	}
 }
 

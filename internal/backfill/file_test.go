@@ -4,10 +4,10 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/chatwize-exporter/chatwize_exporter/internal/backfill"
@@ -65,6 +65,7 @@ func TestFile(t *testing.T) {
 			if got := entries(t, folder)["history.om"]; got != test.before {
 				t.Errorf("while it is written the file holds %q", got)
 			}
+			wantSameMode(t, folder, elsewhere)
 			if test.keep {
 				if err := file.Keep(); err != nil {
 					t.Fatal(err)
@@ -83,36 +84,110 @@ func TestFile(t *testing.T) {
 	}
 }
 
-func TestCreateFails(t *testing.T) {
-	folder := t.TempDir()
-	pipe := filepath.Join(folder, "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+// wantSameMode checks that whoever may read files in general may read the one that
+// is being written in one of folders.
+func wantSameMode(t *testing.T, folders ...string) {
+	t.Helper()
+	plain, err := os.Create(filepath.Join(t.TempDir(), "plain"))
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer plain.Close()
+	want, err := plain.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, folder := range folders {
+		found, err := filepath.Glob(filepath.Join(folder, "*.tmp"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, found...)
+	}
+	if len(all) != 1 {
+		t.Fatalf("there are %q, want one", all)
+	}
+	if got, err := os.Stat(all[0]); err != nil || got.Mode() != want.Mode() {
+		t.Errorf("got %v, %v, want the mode %v", got, err, want.Mode())
+	}
+}
+
+// Where a file cannot be put in its place, what is there stays whole, nothing else is
+// left, and the error does not quote the path.
+func TestKeepFails(t *testing.T) {
 	tests := map[string]struct {
-		path string
-		want string
+		// happens happens when the file at path has been written.
+		happens func(t *testing.T, path string, file *backfill.File)
+		want    map[string]string
 	}{
-		"folder":             {folder, "not a regular file"},
-		"pipe":               {pipe, "not a regular file"},
-		"missing folder":     {filepath.Join(folder, "missing", "history.om"), "no such file or directory"},
-		"in a file":          {filepath.Join(pipe, "history.om"), "not a directory"},
-		"of a name too long": {filepath.Join(folder, strings.Repeat("x", 250)), "file name too long"},
+		"it became a folder": {func(t *testing.T, path string, _ *backfill.File) {
+			if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700), os.WriteFile(filepath.Join(path, "inside"), []byte("x"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}, map[string]string{"history.om": "folder", "history.om/inside": "x"}},
+		"it was discarded": {func(_ *testing.T, _ string, file *backfill.File) { file.Discard() }, map[string]string{"history.om": "old"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			file, err := backfill.Create(test.path)
-			if err == nil {
-				file.Discard()
-				t.Fatal("it could be created")
+			folder := t.TempDir()
+			path := filepath.Join(folder, "history.om")
+			file := newFile(t, path)
+			if _, err := io.WriteString(file, "new"); err != nil {
+				t.Fatal(err)
 			}
-			var quotes *fs.PathError
-			if !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), folder) || errors.As(err, &quotes) {
+			test.happens(t, path, file)
+			if err := notKept(t, file, folder, test.want); strings.Contains(err.Error(), folder) {
 				t.Errorf("got %v", err)
 			}
 		})
 	}
-	if list, err := os.ReadDir(folder); err != nil || len(list) != 1 {
-		t.Errorf("there are %v, %v", list, err)
+}
+
+// newFile begins a file in place of an old one.
+func newFile(t *testing.T, path string) *backfill.File {
+	t.Helper()
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
 	}
+	file, err := backfill.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// notKept checks that a file cannot be kept, and what is in its folder, with
+// everything below, when it is discarded. It returns the error of keeping it.
+func notKept(t *testing.T, file *backfill.File, folder string, want map[string]string) error {
+	t.Helper()
+	failure := file.Keep()
+	file.Discard()
+	if failure == nil {
+		failure = errors.New("no error")
+		t.Error("the file was kept")
+	}
+	got := map[string]string{}
+	if err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || path == folder {
+			return err
+		}
+		name, err := filepath.Rel(folder, path)
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			got[filepath.ToSlash(name)] = "folder"
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		got[filepath.ToSlash(name)] = string(content)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("there are %q, want %q", got, want)
+	}
+	return failure
 }
