@@ -3,11 +3,8 @@ package collector_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"iter"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +12,7 @@ import (
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
@@ -22,53 +20,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// answer is what the API has to say of a chatbot.
-type answer struct {
-	sessions []client.Session
-	err      error
-	takes    time.Duration
-}
-
-// api answers for chatbots by their UUID.
-type api map[string]answer
-
-func (a api) Sessions(ctx context.Context, chatbot string, _ time.Time, _ *client.Validator) iter.Seq2[client.Session, error] {
-	return func(yield func(client.Session, error) bool) {
-		answer := a[chatbot]
-		select {
-		case <-time.After(answer.takes):
-		case <-ctx.Done():
-			yield(client.Session{}, &client.Error{Reason: client.Timeout, Err: context.Cause(ctx)})
-			return
-		}
-		for _, session := range answer.sessions {
-			if !yield(session, nil) {
-				return
-			}
-		}
-		if answer.err != nil {
-			yield(client.Session{}, answer.err)
-		}
-	}
-}
-
-func (api) Chatbots(context.Context) ([]client.Chatbot, int, error) { return nil, 0, nil }
-
-// The clock of the tests stands at midnight when each begins.
-var midnight = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// newSource returns a Source with a timeout of a minute.
-func newSource(api collector.API, concurrency int, registry *prometheus.Registry, logger log.Logger) *collector.Source {
-	return collector.NewSource(collector.SourceConfig{
-		API: api, Concurrency: concurrency, Timeout: time.Minute, Registerer: registry, Logger: logger,
-	})
-}
-
-// fetch fetches a single chatbot.
-func fetch(ctx context.Context, source *collector.Source, chatbot string) collector.Fetch {
-	return source.FetchAll(ctx, []collector.Chatbot{{UUID: chatbot}})[0]
-}
 
 func TestCollect(t *testing.T) {
 	const (
@@ -170,16 +121,65 @@ chatwize_up{chatbot="7f5e5376dbf045cd8c72c60f428653d4"} 0
 	})
 }
 
+// A scrape ends with its context. The next is not bound to that.
+func TestWithContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := newSource(api{"a": {takes: 20 * time.Second}}, 1, prometheus.NewRegistry(), log.NewNopLogger())
+		c := collector.New(source, collector.Chatbots{{UUID: "a"}})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		for _, scrape := range []struct {
+			collector *collector.Collector
+			up        int
+			took      time.Duration
+		}{{c.WithContext(ctx), 0, 10 * time.Second}, {c, 1, 20 * time.Second}} {
+			start := time.Now()
+			want := fmt.Sprintf("# HELP chatwize_up Whether the chatbot's sessions could be fetched and read to the end (1) or not (0).\n"+
+				"# TYPE chatwize_up gauge\nchatwize_up{chatbot=\"a\"} %d\n", scrape.up)
+			if err := testutil.CollectAndCompare(scrape.collector, strings.NewReader(want), "chatwize_up"); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(start); took != scrape.took {
+				t.Errorf("took %v, want %v", took, scrape.took)
+			}
+		}
+	})
+}
+
+// While a cache answers, what was gathered is had again as it is, of all chatbots
+// and of single ones.
+func TestGatherAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := newSource(api{}, 1, prometheus.NewRegistry(), log.NewNopLogger(), caching(time.Minute))
+		c := collector.New(source, collector.Chatbots{{UUID: "a"}, {UUID: "b"}})
+		gather := func(c *collector.Collector, chatbots int) *dto.MetricFamily {
+			families, err := c.Gather()
+			if err != nil || len(families) == 0 || len(families[0].GetMetric()) != chatbots {
+				t.Fatalf("gathered %v, %v, want %d chatbots", families, err, chatbots)
+			}
+			return families[0]
+		}
+		all, one := gather(c, 2), c.Only(collector.Chatbot{UUID: "b"})
+		single := gather(one, 1)
+		if gather(c, 2) != all || gather(c.WithContext(t.Context()), 2) != all || gather(one, 1) != single {
+			t.Error("gathered anew what had not changed")
+		}
+		time.Sleep(time.Minute)
+		if gather(c, 2) == all || gather(one, 1) == single {
+			t.Error("gathered what is out of date")
+		}
+	})
+}
+
 // What is gathered is what is collected, of the fetches that a cache answers with
 // as of new ones.
 func TestGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := collector.New(collector.NewSource(collector.SourceConfig{
-			API: &tries{answers: []answer{
-				{sessions: make([]client.Session, 1)}, {sessions: make([]client.Session, 2)}, {err: &client.Error{Reason: client.NotFound}},
-			}},
-			Concurrency: 1, Timeout: time.Minute, CacheTTL: time.Minute, Registerer: prometheus.NewRegistry(), Logger: log.NewNopLogger(),
-		}), collector.Chatbots{{UUID: "a"}})
+		tries := &tries{answers: []answer{
+			{sessions: make([]client.Session, 1)}, {sessions: make([]client.Session, 2)}, {err: &client.Error{Reason: client.NotFound}},
+		}}
+		source := newSource(tries, 1, prometheus.NewRegistry(), log.NewNopLogger(), caching(time.Minute))
+		c := collector.New(source, collector.Chatbots{{UUID: "a"}})
 		for i, sessions := range []int{1, 1, 2, 2, 0, 0} {
 			want := "# HELP chatwize_sessions Sessions of the chatbot.\n# TYPE chatwize_sessions gauge\n" +
 				fmt.Sprintf("chatwize_sessions{chatbot=\"a\"} %d\n", sessions)
@@ -190,131 +190,6 @@ func TestGather(t *testing.T) {
 				t.Errorf("step %d: %v", i, err)
 			}
 			time.Sleep(30 * time.Second)
-		}
-	})
-}
-
-// Every reason is there from the start, and a failed fetch counts one of them.
-func TestErrors(t *testing.T) {
-	page := func(failed client.Reason) string {
-		var page strings.Builder
-		page.WriteString("# HELP chatwize_api_errors_total Fetches from the Chatwize API that failed, by reason.\n" +
-			"# TYPE chatwize_api_errors_total counter\n")
-		for _, reason := range []client.Reason{"unauthorized", "not_found", "rate_limited", "server_error",
-			"unexpected_status", "timeout", "network", "invalid_response"} {
-			n := 0
-			if reason == failed {
-				n = 1
-			}
-			fmt.Fprintf(&page, "chatwize_api_errors_total{reason=%q} %d\n", reason, n)
-		}
-		return page.String()
-	}
-	for _, reason := range client.Reasons() {
-		t.Run(string(reason), func(t *testing.T) {
-			registry := prometheus.NewPedanticRegistry()
-			var logged bytes.Buffer
-			source := newSource(api{
-				"a": {err: &client.Error{Reason: reason, Err: errors.New("no luck")}},
-			}, 1, registry, log.NewLogfmtLogger(&logged))
-			const name = "chatwize_api_errors_total"
-			if err := testutil.GatherAndCompare(registry, strings.NewReader(page("")), name); err != nil {
-				t.Error(err)
-			}
-			fetch(t.Context(), source, "b")
-			fetch(t.Context(), source, "a")
-			if err := testutil.GatherAndCompare(registry, strings.NewReader(page(reason)), name); err != nil {
-				t.Error(err)
-			}
-			if text := logged.String(); strings.Count(text, "\n") != 1 ||
-				!strings.Contains(text, "chatbot=a ") || !strings.Contains(text, "reason="+string(reason)+" ") || !strings.Contains(text, "todo=") {
-				t.Errorf("logged %s", text)
-			}
-		})
-	}
-}
-
-// counting counts the requests that an API gets at a time.
-type counting struct {
-	api
-	mutex     sync.Mutex
-	now, most int
-}
-
-func (c *counting) add(n int) {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	c.now += n
-	c.most = max(c.most, c.now)
-}
-
-func (c *counting) Sessions(ctx context.Context, chatbot string, since time.Time, known *client.Validator) iter.Seq2[client.Session, error] {
-	return func(yield func(client.Session, error) bool) {
-		c.add(1)
-		defer c.add(-1)
-		c.api.Sessions(ctx, chatbot, since, known)(yield)
-	}
-}
-
-// However many scrapes there are, no more than the given number of requests are
-// under way, and no fewer while there is work.
-func TestConcurrency(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		counting := &counting{api: api{}}
-		source := newSource(counting, 3, prometheus.NewRegistry(), log.NewNopLogger())
-		start := time.Now()
-		scraped := make(chan int)
-		var collectors []*collector.Collector
-		for scrape := range 2 {
-			var chatbots collector.Chatbots
-			for i := range 10 {
-				chatbot := collector.Chatbot{UUID: fmt.Sprint(scrape, i)}
-				counting.api[chatbot.UUID] = answer{takes: time.Second}
-				chatbots = append(chatbots, chatbot)
-			}
-			collectors = append(collectors, collector.New(source, chatbots).WithContext(t.Context()))
-		}
-		for _, c := range collectors {
-			go func() { scraped <- testutil.CollectAndCount(c, "chatwize_up") }()
-		}
-		if n := <-scraped + <-scraped; n != 20 {
-			t.Errorf("got %d chatbots, want 20", n)
-		}
-		if counting.most != 3 {
-			t.Errorf("there were %d requests at a time, want 3", counting.most)
-		}
-		if took := time.Since(start); took != 7*time.Second { // 20 requests, 3 at a time
-			t.Errorf("took %v, want 7s", took)
-		}
-	})
-}
-
-// A scrape ends with its context, for the chatbots that are being fetched as for
-// those whose turn has not come; those that were in time keep their numbers.
-func TestDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		source := newSource(api{
-			"fast": {takes: time.Second}, "slow": {takes: time.Hour}, "waiting": {},
-		}, 1, prometheus.NewRegistry(), log.NewNopLogger())
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		got := map[string]collector.Fetch{}
-		chatbots := []collector.Chatbot{{UUID: "fast"}, {UUID: "slow"}, {UUID: "waiting"}}
-		for i, fetch := range source.FetchAll(ctx, chatbots) {
-			got[chatbots[i].UUID] = fetch
-		}
-		if fast := got["fast"]; fast.Err != nil || fast.Took != time.Second {
-			t.Errorf("fast: got %+v", fast)
-		}
-		for chatbot, took := range map[string]time.Duration{"slow": 9 * time.Second, "waiting": 10 * time.Second} {
-			var failure *client.Error
-			if !errors.As(got[chatbot].Err, &failure) || failure.Reason != client.Timeout ||
-				!errors.Is(failure, context.DeadlineExceeded) || got[chatbot].Took != took {
-				t.Errorf("%s: got %+v", chatbot, got[chatbot])
-			}
-		}
-		if text := got["waiting"].Err.Error(); !strings.Contains(text, "--chatwize.concurrency") {
-			t.Errorf("the one that waited says %s", text)
 		}
 	})
 }

@@ -27,11 +27,16 @@ type listing struct {
 	skipped  int
 	takes    time.Duration
 	err      error
+	cutOff   int // how many requests more fail for a transient cause
 	requests int
 }
 
 func (l *listing) Chatbots(ctx context.Context) ([]client.Chatbot, int, error) {
 	l.requests++
+	if l.cutOff > 0 {
+		l.cutOff--
+		return nil, 0, &client.Error{Reason: client.Network, Transient: true, Err: errors.New("cut off")}
+	}
 	select {
 	case <-time.After(l.takes):
 		return l.chatbots, l.skipped, l.err
@@ -125,6 +130,10 @@ func TestDiscovery(t *testing.T) {
 			`todo="name the chatbots with --chatwize.chatbot, as not every brand lists them; or check --chatwize.url"` + "\n"
 		if logged.String() != strings.Repeat(want, 3) {
 			t.Errorf("logged %s", &logged)
+		}
+		var twice prometheus.AlreadyRegisteredError
+		if err := registry.Register(discovery); !errors.As(err, &twice) {
+			t.Errorf("registered twice: %v", err)
 		}
 		if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
 			t.Errorf("lint: %v, %v", problems, err)
@@ -252,5 +261,56 @@ func TestDiscoveryShares(t *testing.T) {
 		if _, err := discovery.Chatbots(t.Context()); !errors.As(err, &failure) || failure.Reason != client.RateLimited || api.requests != 1 {
 			t.Errorf("got %v after %d requests", err, api.requests)
 		}
+	})
+}
+
+// A discovery that gets no turn while requests for sessions are under way leaves
+// the last list in force and counts as a timeout. The next attempt is as any other.
+func TestDiscoveryStarves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &listing{api: api{"slow": {takes: 50 * time.Second}}, chatbots: []client.Chatbot{{UUID: shopUUID}}}
+		var logged bytes.Buffer
+		discovery, source, registry := newDiscovery(api, log.NewLogfmtLogger(&logged))
+		want := func(uuid string, requests int, took time.Duration) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			start := time.Now()
+			chatbots, err := discovery.Chatbots(ctx)
+			if !slices.Equal(chatbots, collector.Chatbots{{UUID: uuid}}) || err != nil || api.requests != requests || time.Since(start) != took {
+				t.Errorf("got %v, %v after %d requests and %v", chatbots, err, api.requests, time.Since(start))
+			}
+			synctest.Wait()
+		}
+		want(shopUUID, 1, 0)
+		time.Sleep(5 * time.Minute)
+		api.chatbots = []client.Chatbot{{UUID: deskUUID}}
+		start := time.Now()
+		go fetch(t.Context(), source, "slow")
+		synctest.Wait()
+		want(shopUUID, 1, 5*time.Second)
+		wantUp(t, registry, "0", client.Timeout, 1)
+		if text := logged.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "reason=timeout") || !strings.Contains(text, "--chatwize.concurrency") {
+			t.Errorf("logged %s", text)
+		}
+		// The next attempt is due at 35 seconds, and has its turn at 50.
+		time.Sleep(time.Until(start.Add(47 * time.Second)))
+		want(deskUUID, 2, 3*time.Second)
+		wantUp(t, registry, "1", client.Timeout, 1)
+		if got := fetch(t.Context(), source, shopUUID); got.Err != nil {
+			t.Errorf("a fetch after it: %v", got.Err)
+		}
+	})
+}
+
+// A discovery that fails for a transient cause is tried again at once.
+func TestDiscoveryRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &listing{chatbots: []client.Chatbot{{UUID: shopUUID}}, cutOff: 2}
+		discovery, _, registry := newDiscovery(api, log.NewNopLogger())
+		if chatbots, err := discovery.Chatbots(t.Context()); len(chatbots) != 1 || err != nil || api.requests != 3 {
+			t.Errorf("got %v, %v after %d requests", chatbots, err, api.requests)
+		}
+		wantUp(t, registry, "1", client.Network, 0)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -173,4 +174,151 @@ func TestHangingChatbots(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Chatbots have their turn in the order that they are given in, and in the next
+// scrape those first that were fastest in the last.
+func TestTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		counting := &counting{api: api{}}
+		var chatbots []collector.Chatbot
+		var given, fastest []string
+		for i := range 30 {
+			uuid := fmt.Sprint("takes ", 30-i)
+			chatbots, given = append(chatbots, collector.Chatbot{UUID: uuid}), append(given, uuid)
+			fastest = slices.Insert(fastest, 0, uuid)
+			counting.api[uuid] = answer{takes: time.Duration(30-i) * time.Millisecond}
+		}
+		source := newSource(counting, 1, prometheus.NewRegistry(), log.NewNopLogger())
+		for i, want := range [][]string{given, fastest} {
+			counting.order = nil
+			source.FetchAll(t.Context(), chatbots)
+			if !slices.Equal(counting.order, want) {
+				t.Errorf("scrape %d asked for %q, want %q", i, counting.order, want)
+			}
+		}
+	})
+}
+
+// late is a context that ends after its deadline, as timers do on a busy machine.
+type late struct {
+	context.Context
+	deadline time.Time
+}
+
+func (l late) Deadline() (time.Time, bool) { return l.deadline, true }
+
+// A fetch whose turn comes after the end of all scrapes that wait for it, of which
+// one without a deadline is the latest, sends no request and leaves its turn to the
+// next fetch.
+func TestLateTurn(t *testing.T) {
+	const turn, never = 10 * time.Second, 0
+	tests := map[string]struct {
+		ends   []time.Duration // of the scrapes that wait, in the order they began
+		begins bool
+	}{
+		"before":               {[]time.Duration{turn - 1}, false},
+		"at the end":           {[]time.Duration{turn}, false},
+		"in time":              {[]time.Duration{turn + 1}, true},
+		"no deadline":          {[]time.Duration{never}, true},
+		"both before":          {[]time.Duration{turn - 2, turn - 1}, false},
+		"both before, turned":  {[]time.Duration{turn - 1, turn - 2}, false},
+		"one in time":          {[]time.Duration{turn - 1, turn + 1}, true},
+		"one in time, turned":  {[]time.Duration{turn + 1, turn - 1}, true},
+		"one without":          {[]time.Duration{turn - 1, never}, true},
+		"one without, turned":  {[]time.Duration{never, turn - 1}, true},
+		"the middle one":       {[]time.Duration{turn - 1, turn + 1, turn - 2}, true},
+		"the middle without":   {[]time.Duration{turn - 1, never, turn - 2}, true},
+		"none of three":        {[]time.Duration{turn - 3, turn - 1, turn - 2}, false},
+		"three, the last one":  {[]time.Duration{turn - 2, turn - 1, turn + 1}, true},
+		"three, the first one": {[]time.Duration{turn + 1, turn - 2, turn - 1}, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				registry := prometheus.NewRegistry()
+				tries := &tries{answers: []answer{{takes: turn}, {}}}
+				source := newSource(tries, 1, registry, log.NewNopLogger())
+				var scrapes sync.WaitGroup
+				scrapes.Go(func() { fetch(t.Context(), source, "busy") })
+				synctest.Wait()
+				for _, end := range test.ends {
+					scrapes.Go(func() {
+						ctx := t.Context()
+						if end != never {
+							ended, cancel := context.WithTimeout(ctx, end+time.Second)
+							defer cancel()
+							ctx = late{ended, midnight.Add(end)}
+						}
+						got := fetch(ctx, source, "waiting")
+						var failure *client.Error
+						timeout := errors.As(got.Err, &failure) && failure.Reason == client.Timeout && errors.Is(failure, context.DeadlineExceeded)
+						if timeout == test.begins || !timeout && got.Err != nil || !got.Finished.Equal(midnight.Add(turn)) {
+							t.Errorf("the scrape that ends after %v got %+v", end, got)
+						}
+					})
+					synctest.Wait()
+				}
+				scrapes.Wait()
+				want := map[bool]int{false: 1, true: 2}[test.begins]
+				if counted := failures(t, registry); len(tries.at) != want || counted["timeout"] != float64(2-want) {
+					t.Errorf("sent %d requests, want %d; counted %v", len(tries.at), want, counted)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				for _, chatbot := range []string{"waiting", "another"} {
+					if got := fetch(ctx, source, chatbot); got.Err != nil || got.Took != 0 {
+						t.Errorf("%s: the next scrape got %+v", chatbot, got)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A fetch that ends after a later one of the same chatbot does not replace what the
+// later one learned, whether all have left the first or only some.
+func TestOvertaken(t *testing.T) {
+	const never = 0
+	for name, ends := range map[string][]time.Duration{
+		"all left": {3 * time.Second}, "all left together": {3 * time.Second, 3 * time.Second}, "one stayed": {3 * time.Second, never},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tries := &tries{answers: []answer{
+					{takes: 20 * time.Second, sessions: make([]client.Session, 1), deaf: true},
+					{takes: time.Second, sessions: make([]client.Session, 2)},
+				}}
+				source := newSource(tries, 2, prometheus.NewRegistry(), log.NewNopLogger(), caching(time.Hour))
+				var scrapes sync.WaitGroup
+				for _, end := range ends {
+					scrapes.Go(func() {
+						ctx, cancel := context.WithCancel(t.Context())
+						defer cancel()
+						if end != never {
+							ctx, cancel = context.WithTimeout(ctx, end)
+							defer cancel()
+						}
+						if got := fetch(ctx, source, "a"); end == never && (got.Err != nil || got.Summary.Sessions != 1) {
+							t.Errorf("the one who stayed got %+v", got)
+						}
+					})
+				}
+				time.Sleep(4 * time.Second)
+				wantLater := func(when string) {
+					t.Helper()
+					got := fetch(t.Context(), source, "a")
+					if got.Err != nil || got.Summary.Sessions != 2 || !got.Finished.Equal(midnight.Add(5*time.Second)) || len(tries.at) != 2 {
+						t.Errorf("%s: got %+v after %d requests", when, got, len(tries.at))
+					}
+				}
+				wantLater("the later fetch")
+				scrapes.Wait()
+				if took := time.Since(midnight); took != 20*time.Second {
+					t.Errorf("the first fetch took %v", took)
+				}
+				wantLater("after the first fetch")
+			})
+		})
+	}
 }

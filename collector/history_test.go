@@ -34,6 +34,7 @@ type model struct {
 	failing   bool
 	forbids   int    // the status that answers a query, or 0
 	etag      string // of whatever is answered, or none
+	partETag  string // of what is answered to a query, if that has one of its own
 	requests  []*http.Request
 	responses []int // their bodies' length
 }
@@ -56,16 +57,20 @@ func newModel() *model {
 func (m *model) RoundTrip(request *http.Request) (*http.Response, error) {
 	m.requests = append(m.requests, request)
 	response := httptest.NewRecorder()
+	etag := m.etag
+	if request.URL.RawQuery != "" && m.partETag != "" {
+		etag = m.partETag
+	}
 	switch {
 	case m.failing:
 		response.WriteHeader(http.StatusInternalServerError)
 	case m.forbids != 0 && request.URL.RawQuery != "":
 		response.WriteHeader(m.forbids)
-	case m.etag != "" && request.Header.Get("If-None-Match") == m.etag:
+	case etag != "" && request.Header.Get("If-None-Match") == etag:
 		response.WriteHeader(http.StatusNotModified)
 	default:
-		if m.etag != "" {
-			response.Header().Set("ETag", m.etag)
+		if etag != "" {
+			response.Header().Set("ETag", etag)
 		}
 		m.account.ServeHTTP(response, request)
 	}
@@ -74,17 +79,13 @@ func (m *model) RoundTrip(request *http.Request) (*http.Response, error) {
 }
 
 // source returns a new Source on the model, as after a restart.
-func (m *model) source(change func(*collector.SourceConfig)) *collector.Source {
-	config := collector.SourceConfig{
-		API: client.New(client.Config{
-			URL:       &url.URL{Scheme: "http", Host: "api.example"},
-			Key:       func(context.Context) (string, error) { return "key", nil },
-			Transport: m,
-		}),
-		Concurrency: 1, Timeout: time.Minute, Registerer: prometheus.NewRegistry(), Logger: log.NewNopLogger(),
-	}
-	change(&config)
-	return collector.NewSource(config)
+func (m *model) source(logger log.Logger, changes ...func(*collector.SourceConfig)) *collector.Source {
+	api := client.New(client.Config{
+		URL:       &url.URL{Scheme: "http", Host: "api.example"},
+		Key:       func(context.Context) (string, error) { return "key", nil },
+		Transport: m,
+	})
+	return newSource(api, 1, prometheus.NewRegistry(), logger, changes...)
 }
 
 // summary counts the sessions in the simplest way.
@@ -128,11 +129,11 @@ func TestIncrementalModel(t *testing.T) {
 					random := rand.New(rand.NewPCG(seed, 0))
 					m := newModel()
 					var logged bytes.Buffer
-					configure := func(config *collector.SourceConfig) {
-						config.Window, config.FullInterval, config.Logger = window, interval, log.NewLogfmtLogger(&logged)
+					newSource := func() *collector.Source {
+						return m.source(log.NewLogfmtLogger(&logged), incremental(window, interval))
 					}
-					source := m.source(configure)
-					number, stale, incremental := 0, false, 0
+					source := newSource()
+					number, stale, filtered := 0, false, 0
 					for range 100 {
 						time.Sleep(time.Duration(1+random.IntN(30)) * time.Minute)
 						change(m)
@@ -159,7 +160,7 @@ func TestIncrementalModel(t *testing.T) {
 							}
 						}
 						if random.IntN(20) == 0 {
-							source = m.source(configure) // restarted
+							source = newSource() // restarted
 						}
 						m.failing = random.IntN(15) == 0
 						m.requests = nil
@@ -173,14 +174,14 @@ func TestIncrementalModel(t *testing.T) {
 						if last := m.requests[len(m.requests)-1]; last.URL.RawQuery == "" {
 							stale = false
 						} else {
-							incremental++
+							filtered++
 						}
 						if want := m.summary(); !stale && got.Summary != want {
 							t.Fatalf("at %v got %+v\nwant %+v", now, got.Summary, want)
 						}
 					}
-					if name == "filters" && incremental < 50 {
-						t.Errorf("only %d of 100 fetches were incremental", incremental)
+					if name == "filters" && filtered < 50 {
+						t.Errorf("only %d of 100 fetches were incremental", filtered)
 					}
 					if told := strings.Contains(logged.String(), "does not filter"); name != "changes ways" && told != (name != "filters") {
 						t.Errorf("logged %s", &logged)
@@ -201,7 +202,7 @@ func TestIncremental(t *testing.T) {
 		}
 		m.sessions[3] = simulator.Session{Number: 3, Modified: midnight}
 		time.Sleep(300 * time.Millisecond)
-		source := m.source(func(config *collector.SourceConfig) { config.Window, config.FullInterval = 48*time.Hour, time.Hour })
+		source := m.source(log.NewNopLogger(), incremental(48*time.Hour, time.Hour))
 		for range 8 {
 			if got := fetch(t.Context(), source, modelled); got.Err != nil || got.Summary != m.summary() {
 				t.Errorf("got %+v, want %+v", got, m.summary())
@@ -234,9 +235,7 @@ func TestUnfiltered(t *testing.T) {
 				m.sessions[1] = simulator.Session{Number: 1, Created: midnight.Add(-time.Hour), Modified: midnight}
 				m.sessions[2] = simulator.Session{Number: 2, Modified: midnight}
 				var logged bytes.Buffer
-				source := m.source(func(config *collector.SourceConfig) {
-					config.Window, config.FullInterval, config.Logger = 48*time.Hour, time.Hour, log.NewLogfmtLogger(&logged)
-				})
+				source := m.source(log.NewLogfmtLogger(&logged), incremental(48*time.Hour, time.Hour))
 				for range 8 {
 					if got := fetch(t.Context(), source, modelled); got.Err != nil || got.Summary != m.summary() {
 						t.Errorf("got %+v, want %+v", got, m.summary())
@@ -265,7 +264,7 @@ func TestUnfilteredOnce(t *testing.T) {
 		for i := range 5 {
 			m.sessions[i] = simulator.Session{Number: i, Created: midnight.Add(-72 * time.Hour), Modified: midnight}
 		}
-		source := m.source(func(config *collector.SourceConfig) { config.Window, config.FullInterval = 48*time.Hour, time.Hour })
+		source := m.source(log.NewNopLogger(), incremental(48*time.Hour, time.Hour))
 		for i := range 14 {
 			m.forbids, m.etag = 0, `"before"`
 			if i == 1 {
@@ -287,7 +286,7 @@ func TestUnfilteredOnce(t *testing.T) {
 func TestNoWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
-		source := m.source(func(*collector.SourceConfig) {})
+		source := m.source(log.NewNopLogger())
 		for range 3 {
 			fetch(t.Context(), source, modelled)
 			time.Sleep(time.Hour)
@@ -306,7 +305,7 @@ func TestConditional(t *testing.T) {
 		t.Run(fmt.Sprint("window ", window), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newModel()
-				source := m.source(func(config *collector.SourceConfig) { config.Window, config.FullInterval = window, 5*time.Hour })
+				source := m.source(log.NewNopLogger(), incremental(window, 5*time.Hour))
 				for i, step := range []struct {
 					etag string
 					sent bool // a list
@@ -329,6 +328,105 @@ func TestConditional(t *testing.T) {
 	}
 }
 
+// A server may have an ETag for the whole list and one for the recent sessions that
+// it is asked for, which stays while these do, also when another time is asked for.
+func TestConditionalParts(t *testing.T) {
+	const whole, part, nothing = "whole", "part", "nothing"
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		versions := map[string]int{}
+		add := func(age time.Duration, changes ...string) {
+			number := len(m.sessions)
+			m.sessions[number] = simulator.Session{Number: number, Created: time.Now().Add(-age), Modified: time.Now(), Lead: number%2 == 0}
+			for _, list := range changes {
+				versions[list]++
+			}
+			m.etag, m.partETag = fmt.Sprintf(`"whole %d"`, versions[whole]), fmt.Sprintf(`"part %d"`, versions[part])
+		}
+		add(5*time.Hour, whole)
+		add(110*time.Minute, whole, part) // recent for ten minutes
+		add(30*time.Minute, whole, part)
+		source := m.source(log.NewNopLogger(), incremental(2*time.Hour, time.Hour))
+		for i, step := range []struct {
+			added string // before it: to the sessions before the cut-off, after it, or to neither
+			asked string // for which
+			sent  bool   // or not modified
+		}{
+			// The first full list.
+			{nothing, whole, true},
+			{nothing, part, true},
+			{nothing, part, false},
+			{part, part, true},
+			{nothing, part, false},
+			{nothing, part, false},
+			// The second. Sessions that were recent no longer are.
+			{whole, whole, true},
+			{nothing, part, true},
+			{nothing, part, false},
+			{part, part, true},
+			{part, part, true},
+			{nothing, part, false},
+			// The third, after sessions that were recent alone.
+			{nothing, whole, true},
+			{nothing, part, true},
+			{part, part, true},
+			{nothing, part, false},
+			{nothing, part, false},
+			{nothing, part, false},
+			// The fourth and, as nothing came, the fifth. The cut-off stays.
+			{nothing, whole, true},
+			{nothing, part, true},
+			{nothing, part, false},
+			{nothing, part, false},
+			{nothing, part, false},
+			{nothing, part, false},
+			{nothing, whole, false},
+			{nothing, part, false},
+			{part, part, true},
+			{nothing, part, false},
+		} {
+			switch step.added {
+			case whole:
+				add(4*time.Hour, whole)
+			case part:
+				add(time.Minute, whole, part)
+			}
+			if got := fetch(t.Context(), source, modelled); got.Err != nil || got.Summary != m.summary() {
+				t.Errorf("step %d: got %+v, want %+v", i, got, m.summary())
+			}
+			asked := whole
+			if m.requests[len(m.requests)-1].URL.RawQuery != "" {
+				asked = part
+			}
+			if sent := m.responses[i] > 0; asked != step.asked || sent != step.sent || len(m.requests) != i+1 {
+				t.Errorf("step %d: asked for the %s, a list was sent: %t, after %d requests", i, asked, sent, len(m.requests))
+			}
+			time.Sleep(10 * time.Minute)
+		}
+	})
+}
+
+// Sessions without a readable creation time that a server has in each answer are
+// no sign that it does not filter, and count once.
+func TestUndated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries := &tries{answers: []answer{{sessions: []client.Session{
+			{Created: midnight.Add(-time.Minute), HasLead: true}, {Malformed: true, HasLead: true},
+		}}}}
+		var logged bytes.Buffer
+		source := newSource(tries, 1, prometheus.NewRegistry(), log.NewLogfmtLogger(&logged), incremental(time.Hour, time.Hour))
+		want := collector.Summary{Sessions: 2, WithLead: 2, Malformed: 1, LastCreated: midnight.Add(-time.Minute)}
+		for i := range 3 {
+			if got := fetch(t.Context(), source, "a"); got.Err != nil || got.Summary != want {
+				t.Errorf("fetch %d: got %+v, want %+v", i, got, want)
+			}
+		}
+		if len(tries.at) != 3 || logged.Len() > 0 {
+			t.Errorf("sent %d requests, logged %s", len(tries.at), &logged)
+		}
+	})
+}
+
 // Numbers younger than the TTL are had again, older ones and failures are not.
 func TestCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -338,9 +436,7 @@ func TestCache(t *testing.T) {
 			{takes: time.Second, sessions: make([]client.Session, 2)},
 			{err: &client.Error{Reason: client.NotFound, Status: 404}},
 		}}
-		source := collector.NewSource(collector.SourceConfig{
-			API: tries, Concurrency: 1, Timeout: time.Minute, CacheTTL: time.Minute, Registerer: prometheus.NewRegistry(), Logger: log.NewNopLogger(),
-		})
+		source := newSource(tries, 1, prometheus.NewRegistry(), log.NewNopLogger(), caching(time.Minute))
 		for i, step := range []struct {
 			after    time.Duration // from midnight
 			sessions int           // 0: a failure

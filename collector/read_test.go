@@ -61,6 +61,13 @@ func TestRead(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tries := &tries{answers: test.answers}
 				source := newSource(tries, 1, prometheus.NewRegistry(), log.NewNopLogger())
+				defer func() {
+					time.Sleep(time.Hour)
+					tries.answers = []answer{good}
+					if n := 0; source.Read(t.Context(), collector.Chatbot{UUID: "a"}, countEach(&n)) != nil || n != 2 {
+						t.Errorf("the next got %d sessions", n)
+					}
+				}()
 				n := 0
 				err := source.Read(t.Context(), collector.Chatbot{UUID: "a", Name: "Shop"}, countEach(&n))
 				if len(tries.at) != test.tries || test.takes > 0 && time.Since(midnight) != test.takes {

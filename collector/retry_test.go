@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"iter"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,19 +19,8 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
 )
 
-// tries answers requests one after the other, the last answer for ever, and
-// remembers when they came.
-type tries struct {
-	api
-	answers []answer
-	at      []time.Time
-}
-
-func (a *tries) Sessions(ctx context.Context, chatbot string, since time.Time, known *client.Validator) iter.Seq2[client.Session, error] {
-	a.at = append(a.at, time.Now())
-	return api{chatbot: a.answers[min(len(a.at), len(a.answers))-1]}.Sessions(ctx, chatbot, since, known)
-}
-
+// A fetch that fails for a transient cause is tried three times, as long as there is
+// time. Its error is that of the last try.
 func TestRetry(t *testing.T) {
 	transient := answer{
 		sessions: []client.Session{{HasLead: true}, {HasLead: true}},
@@ -40,28 +29,30 @@ func TestRetry(t *testing.T) {
 	badGateway := answer{err: &client.Error{Reason: client.ServerError, Status: 502, Transient: true}}
 	permanent := answer{err: &client.Error{Reason: client.NotFound, Status: 404}}
 	good := answer{sessions: []client.Session{{HasLead: true}}}
-	slow := transient
-	slow.takes = 59950 * time.Millisecond // of the minute that a fetch may take
+	taking := func(takes time.Duration, answer answer) answer {
+		answer.takes = takes
+		return answer
+	}
+	// A wait for the second try takes 125 ms at least and 375 ms at most.
+	const tooLate, inTime = time.Minute - 124*time.Millisecond, time.Minute - 376*time.Millisecond
 	tests := map[string]struct {
 		answers []answer
+		scrape  time.Duration // until it ends; 0: never
 		tries   int
+		ends    time.Duration // 0: with the last try's answer
 		want    client.Reason // none: a session
 	}{
-		"at once":                      {[]answer{good}, 1, ""},
-		"second try":                   {[]answer{transient, good}, 2, ""},
-		"third try":                    {[]answer{badGateway, transient, good}, 3, ""},
-		"there is no fourth":           {[]answer{transient, transient, badGateway, good}, 3, client.ServerError},
-		"not transient":                {[]answer{permanent, good}, 1, client.NotFound},
-		"not transient at second try":  {[]answer{transient, permanent, good}, 2, client.NotFound},
-		"no time left for another try": {[]answer{slow, good}, 1, client.Network},
-		"no time left in another try":  {[]answer{{takes: 58 * time.Second, err: badGateway.err}, slow, good}, 2, client.Timeout},
+		"at once":                       {answers: []answer{good}, tries: 1},
+		"second try":                    {answers: []answer{transient, good}, tries: 2},
+		"third try":                     {answers: []answer{badGateway, transient, good}, tries: 3},
+		"there is no fourth":            {answers: []answer{transient, transient, badGateway, good}, tries: 3, want: client.ServerError},
+		"not transient":                 {answers: []answer{permanent, good}, tries: 1, want: client.NotFound},
+		"not transient at second try":   {answers: []answer{transient, permanent, good}, tries: 2, want: client.NotFound},
+		"time left for another try":     {answers: []answer{taking(inTime, badGateway), good}, tries: 2},
+		"no time left for another try":  {answers: []answer{taking(tooLate, transient), good}, tries: 1, want: client.Network},
+		"no time left in another try":   {answers: []answer{taking(58*time.Second, badGateway), taking(time.Minute, good)}, tries: 2, ends: time.Minute, want: client.Timeout},
+		"a scrape ends before the next": {answers: []answer{taking(10*time.Second-time.Millisecond, badGateway), good}, scrape: 10 * time.Second, tries: 1, ends: 10 * time.Second, want: client.ServerError},
 	}
-	waits := map[time.Duration]bool{} // before the second try
-	defer func() {
-		if len(waits) < 2 {
-			t.Errorf("all waited %v before the second try", waits)
-		}
-	}()
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -69,28 +60,33 @@ func TestRetry(t *testing.T) {
 				var logged bytes.Buffer
 				tries := &tries{answers: test.answers}
 				source := newSource(tries, 1, registry, log.NewLogfmtLogger(&logged))
-				got := fetch(t.Context(), source, "a")
+				ctx := t.Context()
+				if test.scrape > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, test.scrape)
+					defer cancel()
+				}
+				got := fetch(ctx, source, "a")
 				if len(tries.at) != test.tries {
-					t.Errorf("tried %d times, want %d", len(tries.at), test.tries)
+					t.Fatalf("tried %d times, want %d", len(tries.at), test.tries)
 				}
-				if len(tries.at) == 3 {
-					waits[tries.at[1].Sub(tries.at[0])] = true
+				last := test.answers[test.tries-1]
+				ends := tries.at[test.tries-1].Add(last.takes)
+				if test.ends > 0 {
+					ends = midnight.Add(test.ends)
 				}
-				for i := 1; i < len(tries.at); i++ {
-					took := test.answers[i-1].takes
-					shortest := time.Duration(i) * 125 * time.Millisecond
-					if wait := tries.at[i].Sub(tries.at[i-1]) - took; wait < shortest || wait > 3*shortest {
-						t.Errorf("waited %v before try %d, want %v to %v", wait, i+1, shortest, 3*shortest)
-					}
+				if !got.Finished.Equal(ends) || got.Took != ends.Sub(midnight) {
+					t.Errorf("finished at %v after %v, want %v", got.Finished, got.Took, ends)
 				}
 				if test.want == "" {
-					if got.Err != nil || got.Summary.Sessions != 1 || got.Summary.WithLead != 1 || logged.Len() > 0 {
+					if got.Err != nil || got.Summary != (collector.Summary{Sessions: 1, WithLead: 1}) || logged.Len() > 0 {
 						t.Errorf("got %+v, logged %s", got, &logged)
 					}
 					return
 				}
 				var failure *client.Error
-				if !errors.As(got.Err, &failure) || failure.Reason != test.want || got.Summary != (collector.Summary{}) {
+				if !errors.As(got.Err, &failure) || failure.Reason != test.want || got.Summary != (collector.Summary{}) ||
+					last.err != nil && !errors.Is(got.Err, last.err) {
 					t.Errorf("got %+v, want %s", got, test.want)
 				}
 				if n := strings.Count(logged.String(), "\n"); n != 1 {
@@ -104,22 +100,30 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// failures returns the counters of failed fetches that are not 0, by reason.
-func failures(t *testing.T, registry *prometheus.Registry) map[string]float64 {
-	t.Helper()
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	failures := map[string]float64{}
-	for _, family := range families {
-		for _, metric := range family.GetMetric() {
-			if value := metric.GetCounter().GetValue(); family.GetName() == "chatwize_api_errors_total" && value > 0 {
-				failures[metric.GetLabel()[0].GetValue()] = value
+// The second try comes after a quarter of a second, the third after half of one,
+// each give or take half of that, so that those that failed together do not come
+// again together.
+func TestRetryIntervals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries := &tries{answers: []answer{{err: &client.Error{Reason: client.Network, Transient: true, Err: errors.New("cut off")}}}}
+		source := newSource(tries, 1, prometheus.NewRegistry(), log.NewNopLogger())
+		var waits [2][]time.Duration // before the second try and the third
+		for range 1000 {
+			tries.at = nil
+			fetch(t.Context(), source, "a")
+			for i := range waits {
+				waits[i] = append(waits[i], tries.at[i+1].Sub(tries.at[i]))
 			}
 		}
-	}
-	return failures
+		for i, interval := range []time.Duration{250 * time.Millisecond, 500 * time.Millisecond} {
+			// Of a thousand, some come within a fortieth of either end.
+			least, most, margin := interval/2, interval+interval/2, interval/40
+			shortest, longest := slices.Min(waits[i]), slices.Max(waits[i])
+			if shortest < least || shortest > least+margin || longest > most || longest < most-margin {
+				t.Errorf("waited %v to %v before try %d, want %v to %v", shortest, longest, i+2, least, most)
+			}
+		}
+	})
 }
 
 // While the API wants no requests none is sent, for any chatbot; fetches fail at
@@ -216,4 +220,67 @@ func TestFetchTimeout(t *testing.T) {
 			t.Errorf("fast: got %+v after %v", got, time.Since(start))
 		}
 	})
+}
+
+// A pause that begins before the next try of a fetch ends that fetch, with the
+// error of its last try.
+func TestPauseBetweenTries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cutOff := errors.New("cut off")
+		counting := &counting{api: api{
+			"cut off": {err: &client.Error{Reason: client.Network, Transient: true, Err: cutOff}},
+			"limited": {takes: 100 * time.Millisecond, err: &client.Error{Reason: client.RateLimited, Status: 429, RetryAt: midnight.Add(time.Minute)}},
+		}}
+		registry := prometheus.NewRegistry()
+		var logged bytes.Buffer
+		source := newSource(counting, 2, registry, log.NewLogfmtLogger(&logged))
+		fetches := source.FetchAll(t.Context(), []collector.Chatbot{{UUID: "cut off"}, {UUID: "limited"}})
+		if err := fetches[0].Err; !errors.Is(err, cutOff) || len(counting.order) != 2 || time.Since(midnight) >= time.Second {
+			t.Errorf("got %v after %v and requests for %v", err, time.Since(midnight), counting.order)
+		}
+		want := map[string]float64{"network": 1, "rate_limited": 1}
+		if got := failures(t, registry); !maps.Equal(got, want) || strings.Count(logged.String(), "\n") != 2 {
+			t.Errorf("counted %v, want %v, logged %s", got, want, &logged)
+		}
+	})
+}
+
+// The API's wish for a pause holds also if the fetch that it answers has been
+// counted as failed before, or if nobody waits for it any more.
+func TestPauseAfterLeaving(t *testing.T) {
+	limited := &client.Error{Reason: client.RateLimited, Status: 429, RetryAt: midnight.Add(time.Minute)}
+	for name, stays := range map[string]bool{"one stays": true, "all leave": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tries := &tries{answers: []answer{{takes: 5 * time.Second, err: limited, deaf: true}, {}}}
+				source := newSource(tries, 2, prometheus.NewRegistry(), log.NewNopLogger())
+				var scrapes sync.WaitGroup
+				if stays {
+					scrapes.Go(func() {
+						if got := fetch(t.Context(), source, "a"); !errors.Is(got.Err, limited) {
+							t.Errorf("the one who stayed got %v", got.Err)
+						}
+					})
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				end := cancel
+				if stays {
+					ctx, end = context.WithTimeout(ctx, 3*time.Second)
+				} else {
+					time.AfterFunc(3*time.Second, cancel)
+				}
+				defer cancel()
+				defer end()
+				scrapes.Go(func() { fetch(ctx, source, "a") })
+				scrapes.Wait()
+				if got := fetch(t.Context(), source, "b"); got.Err == nil || len(tries.at) != 1 {
+					t.Errorf("during the pause got %+v and %d requests", got, len(tries.at))
+				}
+				time.Sleep(time.Until(limited.RetryAt))
+				if got := fetch(t.Context(), source, "b"); got.Err != nil {
+					t.Errorf("after the pause got %v", got.Err)
+				}
+			})
+		})
+	}
 }
