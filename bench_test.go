@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,12 +14,15 @@ import (
 
 	"github.com/go-kit/log"
 
-	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/simulator"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
 
-// recorded returns a server that sends the session list of n sessions as the
-// simulator makes it, from memory, so that making it costs nothing.
+// recorded returns a server that sends a list of n sessions of the simulator from
+// memory, so that making it takes no time.
 func recorded(b *testing.B, n int) (*httptest.Server, []byte) {
 	b.Helper()
 	account := &simulator.Account{Key: key, Chatbots: []simulator.Chatbot{
@@ -38,8 +40,8 @@ func recorded(b *testing.B, n int) (*httptest.Server, []byte) {
 	return server, list
 }
 
-// BenchmarkMillion holds a scrape of a million sessions against downloading the
-// same list and throwing it away.
+// BenchmarkMillion compares a scrape of a million sessions with downloading the same
+// list.
 func BenchmarkMillion(b *testing.B) {
 	server, list := recorded(b, 1_000_000)
 	b.Run("download", func(b *testing.B) {
@@ -56,7 +58,7 @@ func BenchmarkMillion(b *testing.B) {
 		}
 	})
 	b.Run("scrape", func(b *testing.B) {
-		scrapeAll(b, server.URL, 1, options{concurrency: 1}, "", `chatwize_sessions{chatbot="`+uuid(0)+`"} 1e+06`)
+		scrapeAll(b, server.URL, 1, accounts.Config{Concurrency: 1}, "", `chatwize_sessions{chatbot="`+uuid(0)+`"} 1e+06`)
 		b.SetBytes(int64(len(list)))
 	})
 }
@@ -66,24 +68,23 @@ func uuid(i int) string { return fmt.Sprintf("%032x", i) }
 
 // scrapeAll measures scrapes, in a content encoding, of n chatbots of the account at
 // a URL; the first must show want.
-func scrapeAll(b *testing.B, base string, n int, options options, encoding, want string) {
+func scrapeAll(b *testing.B, base string, n int, account accounts.Config, encoding, want string) {
 	b.Helper()
-	account := account{key: func(context.Context) (string, error) { return key, nil }}
 	var err error
-	if account.url, err = url.Parse(base); err != nil {
+	if account.URL, err = url.Parse(base); err != nil {
 		b.Fatal(err)
 	}
 	for i := range n {
-		account.chatbots = append(account.chatbots, collector.Chatbot{UUID: uuid(i), Name: fmt.Sprint("Chatbot ", i)})
+		account.Chatbots = append(account.Chatbots, client.Chatbot{UUID: uuid(i), Name: fmt.Sprint("Chatbot ", i)})
 	}
-	options.telemetryPath, options.timeout = "/metrics", time.Minute
-	handler, err := newHandler(account, options, log.NewNopLogger())
+	account.Key, account.Timeout = accounts.InlineKey(key), time.Minute
+	handler, err := newHandler(account, web.Options{TelemetryPath: "/metrics"}, log.NewNopLogger())
 	if err != nil {
 		b.Fatal(err)
 	}
 	request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
-	// The first page shows what it should, so that connections and what is
-	// remembered are there; the others are as long, give or take their digits.
+	// The first scrape opens connections and fills caches. Its page is checked; the
+	// later ones only have a similar length.
 	first := httptest.NewRecorder()
 	handler.ServeHTTP(first, request)
 	if !strings.Contains(first.Body.String(), want) {
@@ -104,7 +105,7 @@ func scrapeAll(b *testing.B, base string, n int, options options, encoding, want
 	}
 }
 
-// measured is a ResponseWriter that throws the body away.
+// measured is a ResponseWriter that discards the body.
 type measured struct {
 	header http.Header
 	length int
@@ -117,8 +118,8 @@ func (m *measured) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// BenchmarkChatbots holds a scrape of 200 chatbots at a latency of 20 ms, ten at a
-// time, against the ideal: 20 times 20 ms.
+// BenchmarkChatbots compares a scrape of 200 chatbots at a latency of 20 ms, ten at a
+// time, with the ideal: 20 times 20 ms.
 func BenchmarkChatbots(b *testing.B) {
 	const n, concurrency, latency = 200, 10, 20 * time.Millisecond
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -134,7 +135,7 @@ func BenchmarkChatbots(b *testing.B) {
 		}
 	})
 	b.Run("scrape", func(b *testing.B) {
-		scrapeAll(b, server.URL, n, options{concurrency: concurrency}, "", `chatwize_sessions{chatbot="`+uuid(n-1)+`"} 1`)
+		scrapeAll(b, server.URL, n, accounts.Config{Concurrency: concurrency}, "", `chatwize_sessions{chatbot="`+uuid(n-1)+`"} 1`)
 	})
 }
 
@@ -144,20 +145,21 @@ func BenchmarkCached(b *testing.B) {
 		_, _ = io.WriteString(w, `[{"uuid":"a","created_at":"2026-01-01T00:00:00Z","modified_at":"2026-01-01T00:00:00Z"}]`)
 	}))
 	b.Cleanup(server.Close)
+	caching := accounts.Config{Concurrency: 4, Source: fetch.SourceOptions{CacheTTL: time.Hour}}
 	for _, n := range []int{1, 100, 1000} {
 		want := `chatwize_sessions{chatbot="` + uuid(n-1) + `"} 1`
-		b.Run(fmt.Sprint("fetched/", n), func(b *testing.B) { scrapeAll(b, server.URL, n, options{concurrency: 4}, "", want) })
+		b.Run(fmt.Sprint("fetched/", n), func(b *testing.B) { scrapeAll(b, server.URL, n, accounts.Config{Concurrency: 4}, "", want) })
 		b.Run(fmt.Sprint("cached/", n), func(b *testing.B) {
-			scrapeAll(b, server.URL, n, options{concurrency: 4, cacheTTL: time.Hour}, "", want)
+			scrapeAll(b, server.URL, n, caching, "", want)
 		})
 		b.Run(fmt.Sprint("cached_gzip/", n), func(b *testing.B) {
-			scrapeAll(b, server.URL, n, options{concurrency: 4, cacheTTL: time.Hour}, "gzip", want)
+			scrapeAll(b, server.URL, n, caching, "gzip", want)
 		})
 	}
 }
 
-// BenchmarkIncremental holds incremental scrapes of 100,000 sessions, one an hour
-// until now, with a window of two days against full ones.
+// BenchmarkIncremental compares incremental scrapes of 100,000 sessions, one an hour
+// until now, with a window of two days, with full ones.
 func BenchmarkIncremental(b *testing.B) {
 	const n = 100_000
 	account := &simulator.Account{Key: key, Chatbots: []simulator.Chatbot{
@@ -171,7 +173,8 @@ func BenchmarkIncremental(b *testing.B) {
 	for name, window := range map[string]time.Duration{"full": 0, "incremental": 48 * time.Hour} {
 		b.Run(name, func(b *testing.B) {
 			sent.Store(0)
-			scrapeAll(b, server.URL, 1, options{concurrency: 1, window: window, fullInterval: time.Hour}, "", `chatwize_sessions{chatbot="`+uuid(0)+`"} 100000`)
+			options := fetch.SourceOptions{Window: window, FullInterval: time.Hour}
+			scrapeAll(b, server.URL, 1, accounts.Config{Concurrency: 1, Source: options}, "", `chatwize_sessions{chatbot="`+uuid(0)+`"} 100000`)
 			b.ReportMetric(float64(sent.Load())/float64(b.N+1), "sent-B/op")
 		})
 	}

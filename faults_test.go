@@ -2,112 +2,93 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
 	stdlog "log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
-	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
 
 const (
 	healthy = shop
 	faulty  = desk
-	// marker stands in everything that must not get out.
+	// marker is in everything that must not be shown.
 	marker = "MARKER"
 	// secretKey is the key of the accounts in this file.
 	secretKey = marker + "-key"
-	// session is a session full of personal data.
+	// session is a session with personal data.
 	session = `{"uuid":"MARKER","created_at":"2026-01-01T00:00:00Z","modified_at":"2026-01-01T00:00:00Z",` +
 		`"ip_address":"MARKER","MARKER":"MARKER","meta":{"country":"MARKER","page_url":"https://MARKER.example",` +
 		`"user":{"name":"MARKER","email":"MARKER@MARKER.example","MARKER":"MARKER"},"auth_data":{"MARKER":["MARKER"]}}}`
 )
 
-// lockedBuffer is a buffer for concurrent use.
-type lockedBuffer struct {
-	mutex  sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buffer.Write(p)
-}
-
-// take returns what has been written since it was last called.
-func (b *lockedBuffer) take() string {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	defer b.buffer.Reset()
-	return b.buffer.String()
-}
-
-// exporter is the exporter's handler on an account of two chatbots, one healthy
-// and one with a fault that can be changed.
-type exporter struct {
+// pair is the handler of an account with two chatbots, one healthy and one with a
+// fault that can be set.
+type pair struct {
 	handler  http.Handler
-	log      lockedBuffer
+	log      *logBuffer
 	fault    atomic.Pointer[http.HandlerFunc]
 	requests atomic.Int64 // for the faulty chatbot
 	asked    chan bool    // gets a value for each request for the healthy one
 }
 
-func newExporter(t *testing.T) *exporter {
+func newPair(t *testing.T) *pair {
 	t.Helper()
-	e := &exporter{asked: make(chan bool, 1000)}
+	p := &pair{log: newLogBuffer(), asked: make(chan bool, 1000)}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.Header.Get("Authorization") != "Bearer "+secretKey:
 			w.WriteHeader(http.StatusUnauthorized)
 		case strings.Contains(r.URL.Path, healthy):
-			e.asked <- true
+			p.asked <- true
 			_, _ = io.WriteString(w, "["+session+","+session+"]")
 		default:
-			e.requests.Add(1)
-			(*e.fault.Load())(w, r)
+			p.requests.Add(1)
+			(*p.fault.Load())(w, r)
 		}
 	}))
 	t.Cleanup(server.Close)
-	e.set(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "["+session+"]") })
-	base, err := url.Parse(server.URL)
+	p.set(body("[" + session + "]"))
+	p.handler = newPairHandler(t, server.URL, p.log)
+	return p
+}
+
+// newPairHandler returns the handler of an account with two chatbots.
+func newPairHandler(t *testing.T, base string, log io.Writer) http.Handler {
+	t.Helper()
+	address, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.handler = newTestHandler(t, base, &e.log)
-	return e
-}
-
-// newTestHandler returns the exporter's handler on the account at base.
-func newTestHandler(t *testing.T, base *url.URL, writer io.Writer) http.Handler {
-	t.Helper()
-	logger, _ := newLoggers(writer, "logfmt", "debug")
-	handler, err := newHandler(account{
-		url:      base,
-		key:      func(context.Context) (string, error) { return secretKey, nil },
-		chatbots: []collector.Chatbot{{UUID: healthy, Name: "Healthy"}, {UUID: faulty, Name: "Faulty"}},
-	}, options{telemetryPath: "/metrics", concurrency: 4, timeout: 30 * time.Second, timeoutOffset: 100 * time.Millisecond}, logger)
+	logger, _ := newLoggers(log, "logfmt", "debug")
+	handler, err := newHandler(accounts.Config{
+		URL: address, Key: accounts.InlineKey(secretKey), Concurrency: 4, Timeout: 30 * time.Second,
+		Chatbots: []client.Chatbot{{UUID: healthy, Name: "Healthy"}, {UUID: faulty, Name: "Faulty"}},
+	}, web.Options{TelemetryPath: "/metrics", TimeoutOffset: 100 * time.Millisecond}, logger)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return handler
 }
 
-func (e *exporter) set(fault http.HandlerFunc) { e.fault.Store(&fault) }
+func (p *pair) set(fault http.HandlerFunc) { p.fault.Store(&fault) }
 
-// scrape returns the metrics, of a scrape with a timeout in seconds.
+// scrape returns the metrics of a scrape with a timeout in seconds.
 func scrape(t *testing.T, handler http.Handler, timeout string) string {
 	t.Helper()
 	request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
@@ -115,8 +96,7 @@ func scrape(t *testing.T, handler http.Handler, timeout string) string {
 	response := httptest.NewRecorder()
 	start := time.Now()
 	handler.ServeHTTP(response, request)
-	// That it ends in time to the millisecond is tested where time stands still; here
-	// a busy machine may be late.
+	// The exact time is tested with the clock of synctest; here a busy machine may be late.
 	const late = 5 * time.Second
 	limit, err := time.ParseDuration(timeout + "s")
 	if took := time.Since(start); err != nil || response.Code != http.StatusOK || took > limit+late {
@@ -128,17 +108,25 @@ func scrape(t *testing.T, handler http.Handler, timeout string) string {
 // errorCounts finds the counters of failed fetches that are not 0.
 var errorCounts = regexp.MustCompile(`(?m)^chatwize_api_errors_total\{reason="(\w+)"\} ([1-9].*)$`)
 
-// wantFailures checks that the counters of failed fetches add up to n of reason.
+// failures returns the counters of failed fetches that are not 0, by reason.
+func failures(page string) map[string]string {
+	failures := map[string]string{}
+	for _, match := range errorCounts.FindAllStringSubmatch(page, -1) {
+		failures[match[1]] = match[2]
+	}
+	return failures
+}
+
+// wantFailures checks that n fetches failed, all with the same reason.
 func wantFailures(t *testing.T, page string, reason client.Reason, n int) {
 	t.Helper()
-	counts := errorCounts.FindAllStringSubmatch(page, -1)
-	if len(counts) != 1 || counts[0][1] != string(reason) || counts[0][2] != fmt.Sprint(n) {
-		t.Errorf("failed fetches: %q, want %d %s", counts, n, reason)
+	if got := failures(page); !maps.Equal(got, map[string]string{string(reason): fmt.Sprint(n)}) {
+		t.Errorf("failed fetches: %v, want %d %s", got, n, reason)
 	}
 }
 
-// wantLog checks that the log has a line for each of chatbots and nothing else
-// but debugging.
+// wantLog checks that the log has one line for each of chatbots, and no other lines
+// above debug.
 func wantLog(t *testing.T, logged string, reason client.Reason, chatbots ...string) {
 	t.Helper()
 	var lines []string
@@ -156,7 +144,7 @@ func wantLog(t *testing.T, logged string, reason client.Reason, chatbots ...stri
 		}
 	}
 	for _, line := range lines {
-		contains(t, line, "level=warn ", "reason="+string(reason)+" ", "err=", "todo=")
+		contains(t, line, "level=warn ", "reason="+string(reason)+" ", "err=", "hint=")
 	}
 }
 
@@ -170,7 +158,7 @@ func wantNoMarker(t *testing.T, texts ...string) {
 	}
 }
 
-// Answers for the faulty chatbot.
+// Responses for the faulty chatbot.
 
 func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -201,7 +189,7 @@ func redirect(code int, location string) http.HandlerFunc {
 	}
 }
 
-// raw answers with bytes of its own and then closes or resets the connection.
+// raw sends bytes and then closes or resets the connection.
 func raw(answer string, reset bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -216,37 +204,14 @@ func raw(answer string, reset bool) http.HandlerFunc {
 	}
 }
 
-// stream sends the pieces that next returns, pausing between them, for as long as
-// somebody reads.
-func stream(pause time.Duration, next func() string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		for {
-			if _, err := io.WriteString(w, next()); err != nil {
-				return
-			}
-			if pause > 0 {
-				_ = http.NewResponseController(w).Flush()
-				select {
-				case <-time.After(pause):
-				case <-r.Context().Done():
-					return
-				}
-			}
-		}
-	}
-}
-
-func always(piece string) func() string { return func() string { return piece } }
-
-// opening returns first once and rest from then on.
-func opening(first, rest string) func() string {
-	return func() string {
-		defer func() { first = rest }()
-		return first
-	}
-}
-
 func silence(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+
+// stalled sends the beginning of a list.
+func stalled(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.WriteString(w, "["+session+",")
+	_ = http.NewResponseController(w).Flush()
+	silence(w, r)
+}
 
 func zipped(content string) string {
 	var buffer bytes.Buffer
@@ -256,114 +221,46 @@ func zipped(content string) string {
 	return buffer.String()
 }
 
+// A failed fetch of one chatbot is on the page and in the log, with its reason and
+// without any content of the response. The other chatbot keeps its numbers, and the
+// faulty one has its numbers again when the fault ends. The client's own tests have
+// more faults.
 func TestFaults(t *testing.T) {
-	const (
-		head    = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-		invalid = client.InvalidResponse
-	)
-	corrupt := []byte(zipped("[" + session + "]"))
-	corrupt[len(corrupt)/2] ^= 0xff
-	type test struct {
-		name     string
-		fault    func() http.HandlerFunc
-		want     client.Reason // none: the answer is accepted
-		requests int64
-		timeout  string // of the scrape; 20 s if empty
-		replays  int64  // more requests than that are fine
+	const head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("another host was asked, with the key %q", r.Header.Get("Authorization"))
+	}))
+	defer elsewhere.Close()
+	tests := map[string]struct {
+		fault    http.HandlerFunc
+		want     client.Reason // empty: the fetch succeeds
+		requests int64         // including retries
+		timeout  string        // of the scrape; 20 s if empty
+	}{
+		"401":                       {fault: status(401), want: client.Unauthorized, requests: 1},
+		"404":                       {fault: status(404), want: client.NotFound, requests: 1},
+		"500":                       {fault: status(500), want: client.ServerError, requests: 1},
+		"503":                       {fault: status(503), want: client.ServerError, requests: 3},
+		"400":                       {fault: status(400), want: client.UnexpectedStatus, requests: 1},
+		"redirect to another host":  {fault: redirect(302, elsewhere.URL+"/MARKER"), want: client.UnexpectedStatus, requests: 1},
+		"redirect to the same host": {fault: redirect(307, "{url}/moved"), requests: 2},
+		"no response":               {fault: silence, want: client.Timeout, requests: 1, timeout: "3"},
+		"a list that stalls":        {fault: stalled, want: client.Timeout, requests: 1, timeout: "3"},
+		"not HTTP":                  {fault: raw("220 MARKER ESMTP\r\n", false), want: client.Network, requests: 1},
+		"reset in the body":         {fault: raw(head+"Content-Length: 1000\r\n\r\n["+session, true), want: client.Network, requests: 3},
+		"text after the array":      {fault: body("[" + session + "]MARKER"), want: client.InvalidResponse, requests: 1},
+		"gzip cut off":              {fault: body(zipped("[" + session + "]")[:100], "Content-Encoding", "gzip"), want: client.InvalidResponse, requests: 3},
 	}
-	// once is a fault that is not tried again, thrice one that is.
-	once := func(name string, want client.Reason, fault http.HandlerFunc) test {
-		return test{name: name, want: want, requests: 1, fault: func() http.HandlerFunc { return fault }}
-	}
-	thrice := func(name string, want client.Reason, fault http.HandlerFunc) test {
-		test := once(name, want, fault)
-		test.requests = 3
-		return test
-	}
-	// replayed is one that net/http itself tries again where the connection had been
-	// used before.
-	replayed := func(name string, want client.Reason, fault http.HandlerFunc) test {
-		test := thrice(name, want, fault)
-		test.replays = 3
-		return test
-	}
-	tests := []test{
-		once("204", client.UnexpectedStatus, status(204)),
-		once("400", client.UnexpectedStatus, status(400)),
-		once("401", client.Unauthorized, status(401)),
-		once("403", client.Unauthorized, status(403)),
-		once("404", client.NotFound, status(404)),
-		once("405", client.UnexpectedStatus, status(405)),
-		once("418", client.UnexpectedStatus, status(418)),
-		once("500", client.ServerError, status(500)),
-		thrice("502", client.ServerError, status(502)),
-		thrice("503", client.ServerError, status(503)),
-		thrice("504", client.ServerError, status(504)),
-
-		replayed("closed without an answer", client.Network, raw("", false)),
-		replayed("reset without an answer", client.Network, raw("", true)),
-		thrice("reset in the body", client.Network, raw(head+"Content-Length: 1000\r\n\r\n["+session, true)),
-		thrice("cut off before Content-Length", client.Network, raw(head+"Content-Length: 1000\r\n\r\n["+session, false)),
-		thrice("cut off between chunks", client.Network, raw(head+"Transfer-Encoding: chunked\r\n\r\n5\r\n[{},", false)),
-		thrice("cut off with a matching Content-Length", invalid, body("["+session+",")),
-		thrice("cut off with no Content-Length", invalid, raw(head+"Connection: close\r\n\r\n["+session, false)),
-		thrice("gzip cut off", invalid, body(zipped("[" + session + "]")[:100], "Content-Encoding", "gzip")),
-		once("not HTTP", client.Network, raw("220 MARKER ESMTP\r\n", false)),
-		once("header without end", client.Network, raw("HTTP/1.1 200 OK\r\nX-Marker: "+strings.Repeat(marker, 1<<20), false)),
-
-		once("empty", invalid, body("")),
-		once("null", invalid, body("null")),
-		once("text", invalid, body(`"MARKER"`)),
-		once("number", invalid, body("17")),
-		once("an object with an error", invalid, body(`{"error":"MARKER"}`)),
-		once("HTML", invalid, body("<html>MARKER</html>", "Content-Type", "text/html")),
-		once("data behind the array", invalid, body("["+session+"]MARKER")),
-		once("a comma missing", invalid, body("["+session+session+"]")),
-		once("elements that are no objects", invalid, body(`["MARKER"]`)),
-		once("corrupt gzip", invalid, body(string(corrupt), "Content-Encoding", "gzip")),
-		once("nested too deep", invalid, body("["+strings.Repeat(`{"MARKER":`, 100000))),
-		once("wrong Content-Type", "", body("["+session+"]", "Content-Type", "text/html")),
-		once("invalid UTF-8", "", body("["+strings.Replace(session, `"email":"`, "\"email\":\"\xff\xfe", 1)+"]")),
-		once("lone surrogates", "", body("["+strings.Replace(session, `"email":"`, `"email":"\udead`, 1)+"]")),
-		once("duplicate keys", "", body("["+strings.Replace(session, `"country":`, `"country":1,"country":`, 1)+"]")),
-	}
-	for name, fault := range map[string]http.HandlerFunc{
-		"no answer":            silence,
-		"headers then silence": stream(time.Hour, always("")),
-	} {
-		tests = append(tests, test{name, func() http.HandlerFunc { return fault }, client.Timeout, 1, "1", 0})
-	}
-	tests = append(tests,
-		test{"one byte at a time", func() http.HandlerFunc { return stream(50*time.Millisecond, opening("[", " ")) }, client.Timeout, 1, "1", 0},
-		test{"endless list", func() http.HandlerFunc { return stream(0, opening("["+session, ","+session)) }, client.Timeout, 1, "1", 0},
-	)
-	for _, code := range []int{301, 302, 307, 308} {
-		elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			t.Errorf("another host was asked, with the key %q", r.Header.Get("Authorization"))
-		}))
-		defer elsewhere.Close()
-		same := once(fmt.Sprint(code, " to the same host"), "", redirect(code, "{url}/moved"))
-		same.requests = 2
-		loop := once(fmt.Sprint(code, " in a loop"), client.UnexpectedStatus, redirect(code, "{url}"))
-		loop.requests = 11
-		tests = append(tests, same, loop,
-			once(fmt.Sprint(code, " to another host"), client.UnexpectedStatus, redirect(code, elsewhere.URL+"/MARKER")))
-	}
-
-	t.Run("all", func(t *testing.T) {
-		for _, test := range tests {
-			t.Run(test.name, func(t *testing.T) {
+	t.Run("all", func(t *testing.T) { // so that elsewhere is closed after all of them
+		for name, test := range tests {
+			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				e := newExporter(t)
-				e.set(test.fault())
-				timeout := test.timeout
-				if timeout == "" {
-					timeout = "20"
-				}
-				page := scrape(t, e.handler, timeout)
+				p := newPair(t)
+				p.set(test.fault)
+				page := scrape(t, p.handler, cmp.Or(test.timeout, "20"))
 				contains(t, page, `chatwize_up{chatbot="`+healthy+`"} 1`, `chatwize_sessions{chatbot="`+healthy+`"} 2`)
-				logged := e.log.take()
-				if got := e.requests.Load(); got < test.requests || got > test.requests+test.replays {
+				logged := p.log.take()
+				if got := p.requests.Load(); got != test.requests {
 					t.Errorf("sent %d requests, want %d", got, test.requests)
 				}
 				if test.want == "" {
@@ -378,16 +275,18 @@ func TestFaults(t *testing.T) {
 					wantLog(t, logged, test.want, faulty)
 				}
 
-				e.set(body("[" + session + "]"))
-				recovered := scrape(t, e.handler, "20")
+				p.set(body("[" + session + "]"))
+				recovered := scrape(t, p.handler, "20")
 				contains(t, recovered, `chatwize_up{chatbot="`+faulty+`"} 1`, `chatwize_sessions{chatbot="`+faulty+`"} 1`)
-				wantNoMarker(t, page, recovered, logged, e.log.take())
+				wantNoMarker(t, page, recovered, logged, p.log.take())
 			})
 		}
 	})
 }
 
-// A rate limit of the account stops all requests until it is over.
+// When the API asks for a pause, no request is sent for any chatbot of the account.
+// Fetches fail meanwhile and are not logged. The end of a pause is tested where
+// pauses are.
 func TestRateLimit(t *testing.T) {
 	tests := map[string]struct {
 		code   int
@@ -398,49 +297,37 @@ func TestRateLimit(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			e := newExporter(t)
-			var limitedAt time.Time
-			e.set(func(w http.ResponseWriter, _ *http.Request) {
-				<-e.asked // so that the healthy chatbot of this scrape is beyond the limit
-				limitedAt = time.Now()
-				w.Header().Set("Retry-After", "2")
+			p := newPair(t)
+			p.set(func(w http.ResponseWriter, _ *http.Request) {
+				<-p.asked // so that the pause begins after the request for the healthy chatbot
+				w.Header().Set("Retry-After", "600")
 				status(test.code)(w, nil)
 			})
-			page := scrape(t, e.handler, "20")
+			page := scrape(t, p.handler, "20")
 			contains(t, page, `chatwize_up{chatbot="`+healthy+`"} 1`, `chatwize_up{chatbot="`+faulty+`"} 0`)
 			wantFailures(t, page, test.reason, 1)
-			logged := e.log.take()
+			logged := p.log.take()
 			wantLog(t, logged, test.reason, faulty)
 			contains(t, logged, "no_requests_until=")
 
-			e.set(body("[" + session + "]"))
-			paused := scrape(t, e.handler, "20")
-			if time.Since(limitedAt) < 2*time.Second { // else the machine is too slow to tell
-				contains(t, paused, `chatwize_up{chatbot="`+healthy+`"} 0`, `chatwize_up{chatbot="`+faulty+`"} 0`)
-				if test.reason == client.RateLimited {
-					wantFailures(t, paused, client.RateLimited, 3)
-				}
-				if len(e.asked) != 0 || e.requests.Load() != 1 {
-					t.Error("requests were sent in spite of the limit")
-				}
-				wantLog(t, e.log.take(), "")
+			p.set(body("[" + session + "]"))
+			paused := scrape(t, p.handler, "20")
+			contains(t, paused, `chatwize_up{chatbot="`+healthy+`"} 0`, `chatwize_up{chatbot="`+faulty+`"} 0`)
+			want := map[string]string{string(test.reason): "1"}
+			want[string(client.RateLimited)] = map[bool]string{true: "3", false: "2"}[test.reason == client.RateLimited]
+			if got := failures(paused); !maps.Equal(got, want) {
+				t.Errorf("failed fetches: %v, want %v", got, want)
 			}
-			time.Sleep(time.Until(limitedAt.Add(2 * time.Second)))
-			// The pause counts from when the answer came, which may have been later.
-			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-				page := scrape(t, e.handler, "20")
-				if !strings.Contains(page, `chatwize_up{chatbot="`+healthy+`"} 0`) || time.Now().After(deadline) {
-					contains(t, page, `chatwize_up{chatbot="`+healthy+`"} 1`, `chatwize_up{chatbot="`+faulty+`"} 1`)
-					break
-				}
+			if len(p.asked) != 0 || p.requests.Load() != 1 {
+				t.Error("requests were sent during the pause")
 			}
+			wantLog(t, p.log.take(), "")
 			wantNoMarker(t, page, paused, logged)
 		})
 	}
 }
 
-// Faults between here and the API hit the whole account, and no more than that.
+// A fault between the exporter and the API makes all chatbots of the account fail.
 func TestUnreachable(t *testing.T) {
 	refused := httptest.NewServer(nil)
 	refused.Close()
@@ -449,29 +336,51 @@ func TestUnreachable(t *testing.T) {
 	untrusted.StartTLS()
 	defer untrusted.Close()
 	tests := map[string]struct{ url, err string }{
-		"connection refused":  {refused.URL, "connection refused"},
-		"no such host":        {"http://api..invalid", "no such host"}, // not a name that DNS is asked for
+		"connection refused":  {refused.URL, "refused"},
+		"no such host":        {"http://api..invalid", "no such host"}, // DNS is not asked for such a name
 		"unknown certificate": {untrusted.URL, "certificate"},
-		"http to an https":    {strings.Replace(untrusted.URL, "https:", "http:", 1), "status"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			base, err := url.Parse(test.url)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var log lockedBuffer
-			page := scrape(t, newTestHandler(t, base, &log), "20")
+			log := newLogBuffer()
+			page := scrape(t, newPairHandler(t, test.url, log), "20")
 			contains(t, page, `chatwize_up{chatbot="`+healthy+`"} 0`, `chatwize_up{chatbot="`+faulty+`"} 0`)
-			reason := client.Network
-			if test.err == "status" { // net/http answers such a request with 400
-				reason, test.err = client.UnexpectedStatus, "400"
-			}
-			wantFailures(t, page, reason, 2)
+			wantFailures(t, page, client.Network, 2)
 			logged := log.take()
-			wantLog(t, logged, reason, healthy, faulty)
+			wantLog(t, logged, client.Network, healthy, faulty)
 			contains(t, logged, test.err)
 			wantNoMarker(t, page, logged)
 		})
 	}
+}
+
+// A client that disconnects during a scrape is not counted or logged as a failure. Its
+// request to the API ends.
+func TestClientDisconnects(t *testing.T) {
+	p := newPair(t)
+	asked, ended := make(chan bool), make(chan bool)
+	p.set(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- true
+		<-r.Context().Done()
+		ended <- true
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	left := make(chan bool)
+	go func() {
+		defer close(left)
+		p.handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil).WithContext(ctx))
+	}()
+	<-asked
+	cancel()
+	<-ended
+	<-left
+	p.set(body("[" + session + "]"))
+	page := scrape(t, p.handler, "20")
+	contains(t, page, `chatwize_up{chatbot="`+faulty+`"} 1`,
+		`promhttp_metric_handler_errors_total{cause="encoding"} 0`, `promhttp_metric_handler_errors_total{cause="gathering"} 0`)
+	if failed := failures(page); len(failed) > 0 {
+		t.Errorf("failed fetches: %v", failed)
+	}
+	wantLog(t, p.log.take(), "")
 }

@@ -1,3 +1,5 @@
+//go:build memory && linux
+
 package main
 
 import (
@@ -10,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -18,10 +19,10 @@ import (
 	"time"
 )
 
-// peakMemory returns the most memory that a process has had, in bytes.
-func peakMemory(t *testing.T, pid int) int {
+// peakMemory returns the peak memory of the process of a command, in bytes.
+func peakMemory(t *testing.T, command *exec.Cmd) int {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", command.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,26 +37,12 @@ func peakMemory(t *testing.T, pid int) int {
 	return kilobytes << 10
 }
 
-// buildBinary builds the exporter itself, as the race detector multiplies the
-// memory of the tests.
-func buildBinary(t *testing.T) string {
-	t.Helper()
-	if runtime.GOOS != "linux" {
-		t.Skip("peak memory is read from /proc")
-	}
-	binary := filepath.Join(t.TempDir(), program)
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return binary
-}
-
-// No answer makes the exporter hold more than 32 MiB over what it needs anyway,
-// and the healthy chatbot beside keeps its numbers.
+// No response makes the exporter use more than 32 MiB over its idle memory, and the
+// healthy chatbot keeps its numbers.
 func TestMemory(t *testing.T) {
 	binary := buildBinary(t)
 	megabyte := strings.Repeat("x", 1<<20)
-	// repeat writes first, then piece n times, then last.
+	// repeat sends first, then piece n times, then last.
 	repeat := func(first, piece string, n int, last string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, first)
@@ -102,32 +89,33 @@ func TestMemory(t *testing.T) {
 	}))
 	defer server.Close()
 
-	p := startCommand(t, exec.Command(binary, "--web.listen-address=127.0.0.1:0", "--log.level=debug",
-		"--chatwize.url="+server.URL, "--chatwize.chatbot="+healthy, "--chatwize.chatbot="+faulty, "--chatwize.timeout=2s"),
-		"CHATWIZE_TOKEN="+secretKey)
+	command := exec.Command(binary, "--web.listen-address=127.0.0.1:0", "--log.level=debug",
+		"--chatwize.url="+server.URL, "--chatwize.chatbot="+healthy, "--chatwize.chatbot="+faulty, "--chatwize.timeout=2s")
+	command.Env = []string{"CHATWIZE_TOKEN=" + secretKey}
+	e := startProcess(t, command)
 	fine := body("[" + session + "]")
 	fault.Store(&fine)
 	for range 10 {
-		p.get(t, "/metrics")
+		e.get(t, "/metrics")
 	}
-	idle := peakMemory(t, p.Process.Pid)
+	idle := peakMemory(t, command)
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			fault.Store(&test)
 			start := time.Now()
-			page := p.get(t, "/metrics")
+			page := e.get(t, "/metrics")
 			contains(t, page, `chatwize_up{chatbot="`+healthy+`"} 1`, `chatwize_up{chatbot="`+faulty+`"} 0`)
-			if over := peakMemory(t, p.Process.Pid) - idle; over > 32<<20 {
+			if over := peakMemory(t, command) - idle; over > 32<<20 {
 				t.Errorf("memory rose by %d MiB", over>>20)
 			}
-			t.Logf("%v, %d KiB over idle", time.Since(start).Round(time.Millisecond), (peakMemory(t, p.Process.Pid)-idle)>>10)
+			t.Logf("%v, %d KiB over idle", time.Since(start).Round(time.Millisecond), (peakMemory(t, command)-idle)>>10)
 			wantNoMarker(t, page)
 		})
 	}
-	wantNoMarker(t, p.logged(), p.get(t, "/"))
+	wantNoMarker(t, e.log.String(), e.get(t, "/"))
 }
 
-// A million sessions take less than 10 MiB over what a single one takes.
+// A million sessions need at most 10 MiB more than a single one.
 func TestMemoryMillion(t *testing.T) {
 	binary := buildBinary(t)
 	var sessions atomic.Int64
@@ -140,12 +128,14 @@ func TestMemoryMillion(t *testing.T) {
 		_, _ = io.WriteString(w, "]")
 	}))
 	defer server.Close()
-	p := startCommand(t, exec.Command(binary, "--web.listen-address=127.0.0.1:0",
-		"--chatwize.url="+server.URL, "--chatwize.chatbot="+healthy, "--chatwize.timeout=50s"), "CHATWIZE_TOKEN="+secretKey)
+	command := exec.Command(binary, "--web.listen-address=127.0.0.1:0",
+		"--chatwize.url="+server.URL, "--chatwize.chatbot="+healthy, "--chatwize.timeout=50s")
+	command.Env = []string{"CHATWIZE_TOKEN=" + secretKey}
+	e := startProcess(t, command)
 	scrape := func(n int64, want string) int {
 		sessions.Store(n)
-		contains(t, p.get(t, "/metrics"), `chatwize_sessions{chatbot="`+healthy+`"} `+want)
-		return peakMemory(t, p.Process.Pid)
+		contains(t, e.get(t, "/metrics"), `chatwize_sessions{chatbot="`+healthy+`"} `+want)
+		return peakMemory(t, command)
 	}
 	var idle int
 	for range 10 {
@@ -158,8 +148,8 @@ func TestMemoryMillion(t *testing.T) {
 	}
 }
 
-// The limit of TestMemory holds for many chatbots at a time over HTTP/2, with sessions as large as
-// they may be, whose names the decoder has to copy.
+// The limit of TestMemory holds for many concurrent chatbots over HTTP/2, with sessions
+// of the maximum size, whose names the decoder has to copy.
 func TestMemoryHTTP2(t *testing.T) {
 	binary := buildBinary(t)
 	const chatbots = 8
@@ -188,17 +178,19 @@ func TestMemoryHTTP2(t *testing.T) {
 	for i := range chatbots {
 		arguments = append(arguments, "--chatwize.chatbot="+uuid(i))
 	}
-	p := startCommand(t, exec.Command(binary, arguments...), "CHATWIZE_TOKEN="+secretKey, "SSL_CERT_FILE="+certificate)
+	command := exec.Command(binary, arguments...)
+	command.Env = []string{"CHATWIZE_TOKEN=" + secretKey, "SSL_CERT_FILE=" + certificate}
+	e := startProcess(t, command)
 	for range 10 {
-		p.get(t, "/metrics")
+		e.get(t, "/metrics")
 	}
-	idle := peakMemory(t, p.Process.Pid)
+	idle := peakMemory(t, command)
 	isLarge.Store(true)
 	for range 3 {
-		page := p.get(t, "/metrics")
+		page := e.get(t, "/metrics")
 		contains(t, page, `chatwize_sessions{chatbot="`+uuid(chatbots-1)+`"} 33`)
 	}
-	over := peakMemory(t, p.Process.Pid) - idle
+	over := peakMemory(t, command) - idle
 	t.Logf("%d KiB over idle", over>>10)
 	if over > 32<<20 {
 		t.Errorf("memory rose by %d MiB", over>>20)

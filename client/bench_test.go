@@ -55,7 +55,7 @@ func BenchmarkDecode(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			sessions := 0
-			for _, err := range c.Sessions(b.Context(), chatbot, time.Time{}, nil) {
+			for _, err := range fetch(b.Context(), c, client.SessionsOptions{}) {
 				if err != nil {
 					b.Fatal(err)
 				}

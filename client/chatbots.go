@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,22 +9,24 @@ import (
 	"io"
 	"iter"
 	"net/http"
-	"net/url"
 )
-
-// EndpointChatbots is the endpoint that lists the account's chatbots.
-const EndpointChatbots = "chatbots"
 
 // Chatbot is a chatbot of the account.
 type Chatbot struct {
-	UUID string // in the API's spelling
-	Name string // empty if it has none
+	// UUID is spelled as the user or the API writes it.
+	UUID string
+	// Name is empty if there is none.
+	Name string
 }
 
-// They bound the memory that a list of chatbots, and all that it leads to, takes.
+// NameOrUUID returns the name of the chatbot, or its UUID if it has no name.
+func (c Chatbot) NameOrUUID() string { return cmp.Or(c.Name, c.UUID) }
+
+// Limits of a list of chatbots. They bound the memory of the list and of the state
+// and metrics of its chatbots.
 const (
 	maxChatbotSize  = 1 << 20  // bytes of JSON
-	maxChatbotsSize = 16 << 20 // likewise
+	maxChatbotsSize = 16 << 20 // bytes of JSON
 	maxChatbots     = 10_000
 )
 
@@ -32,24 +35,35 @@ var (
 	errTooManyChatbots  = fmt.Errorf("a list of more than %d chatbots", maxChatbots)
 )
 
-// Chatbots fetches the account's chatbots. Entries of the list that have no UUID,
-// or one that came before, are left out; skipped is how many. A failure is an
-// [*Error].
+// ChatbotsResponse is the list of an account's chatbots.
+type ChatbotsResponse struct {
+	Chatbots []Chatbot
+	// Skipped counts the entries of the list that are left out: they have no UUID,
+	// or one that occurred before.
+	Skipped int
+}
+
+// Chatbots fetches the list of the account's chatbots. The error is an [*Error].
 //
-// Source: "Get Chatbots" of GPT-trainer's, AI Chatbot Hub's and Chatsistant's API;
-// Chatwize documents none.
-func (c *Client) Chatbots(ctx context.Context) (chatbots []Chatbot, skipped int, err error) {
-	body, err := c.get(ctx, EndpointChatbots, url.Values{}, Validator{}, "api/v1/chatbots")
+// Source: "Get Chatbots" of the APIs of GPT-trainer, AI Chatbot Hub and Chatsistant.
+// Chatwize documents no such list.
+func (c *Client) Chatbots(ctx context.Context) (*ChatbotsResponse, error) {
+	response, err := c.get(ctx, request{endpoint: EndpointChatbots, path: []string{"api/v1/chatbots"}})
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	defer body.Close()
+	defer response.Body.Close()
+	body, err := newBody(ctx, response)
+	if err != nil {
+		return nil, err
+	}
 	list := io.LimitedReader{R: body, N: maxChatbotsSize}
 	entry := io.LimitedReader{R: &list, N: maxChatbotSize}
 	decoder := json.NewDecoder(&entry)
 	seen := map[string]bool{}
+	answer := &ChatbotsResponse{}
 	for chatbot, err := range decodeChatbots(decoder) {
-		if len(chatbots) == maxChatbots {
+		if len(answer.Chatbots) == maxChatbots {
 			err = errTooManyChatbots
 		}
 		if err != nil {
@@ -57,7 +71,7 @@ func (c *Client) Chatbots(ctx context.Context) (chatbots []Chatbot, skipped int,
 				err = errChatbotsTooLarge
 			}
 			offset := decoder.InputOffset()
-			return nil, 0, body.explain(ctx, &Error{
+			return nil, body.explain(&Error{
 				Reason: InvalidResponse, Status: http.StatusOK, Offset: offset, Err: err,
 				Transient: errors.Is(err, errTruncated) && offset > 0,
 			})
@@ -65,20 +79,20 @@ func (c *Client) Chatbots(ctx context.Context) (chatbots []Chatbot, skipped int,
 		entry.N = maxChatbotSize
 		canonical := CanonicalUUID(chatbot.UUID)
 		if !IsUUID(chatbot.UUID) || seen[canonical] {
-			skipped++
+			answer.Skipped++
 			continue
 		}
 		seen[canonical] = true
-		chatbots = append(chatbots, chatbot)
+		answer.Chatbots = append(answer.Chatbots, chatbot)
 	}
-	if list.N <= 0 || entry.N <= 0 { // what seemed to be the end was the limit
-		return nil, 0, &Error{Reason: InvalidResponse, Status: http.StatusOK, Offset: decoder.InputOffset(), Err: errChatbotsTooLarge}
+	if list.N <= 0 || entry.N <= 0 { // the end of the data was the limit
+		return nil, &Error{Reason: InvalidResponse, Status: http.StatusOK, Offset: decoder.InputOffset(), Err: errChatbotsTooLarge}
 	}
-	return chatbots, skipped, nil
+	return answer, nil
 }
 
-// decodeChatbots yields the elements of a JSON array. The first failure ends the
-// sequence; it is one of this package's own errors, which quote nothing.
+// decodeChatbots yields the elements of a JSON array. A failure is yielded once,
+// last; it is an error of this package, which quotes nothing.
 func decodeChatbots(decoder *json.Decoder) iter.Seq2[Chatbot, error] {
 	return func(yield func(Chatbot, error) bool) {
 		fail := func(err error) {
@@ -89,7 +103,7 @@ func decodeChatbots(decoder *json.Decoder) iter.Seq2[Chatbot, error] {
 			case errors.As(err, &syntax):
 				err = errSyntax
 			case !errors.Is(err, errNotList) && !errors.Is(err, errTrailing):
-				err = errCorrupt // what the decompression found; the wire's own are explained otherwise
+				err = errCorrupt // of the decompression; see body.explain for the network
 			}
 			yield(Chatbot{}, err)
 		}
@@ -126,7 +140,7 @@ func decodeChatbots(decoder *json.Decoder) iter.Seq2[Chatbot, error] {
 	}
 }
 
-// chatbotOf returns what a valid JSON value has of a chatbot.
+// chatbotOf returns the chatbot in a valid JSON value. Missing members stay empty.
 func chatbotOf(value json.RawMessage) (chatbot Chatbot) {
 	var members map[string]json.RawMessage
 	_ = json.Unmarshal(value, &members)

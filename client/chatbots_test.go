@@ -16,6 +16,14 @@ import (
 
 const otherChatbot = "7F5E5376-DBF0-45CD-8C72-C60F428653D2"
 
+// list returns the parts of a response.
+func list(response *client.ChatbotsResponse, err error) (chatbots []client.Chatbot, skipped int, _ error) {
+	if err != nil {
+		return nil, 0, err
+	}
+	return response.Chatbots, response.Skipped, nil
+}
+
 func TestChatbots(t *testing.T) {
 	tests := []struct {
 		name, body string
@@ -53,7 +61,7 @@ func TestChatbots(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, skipped, err := newClient(t, serveBody(t, test.body)).Chatbots(t.Context())
+			got, skipped, err := list(newClient(t, serveBody(t, test.body)).Chatbots(t.Context()))
 			if err != nil || !slices.Equal(got, test.want) || skipped != test.skipped {
 				t.Errorf("got %v, %d skipped, %v; want %v and %d", got, skipped, err, test.want, test.skipped)
 			}
@@ -68,7 +76,7 @@ func TestChatbotsRequest(t *testing.T) {
 		got = r
 		account.ServeHTTP(w, r)
 	}))
-	chatbots, _, err := c.Chatbots(t.Context())
+	chatbots, _, err := list(c.Chatbots(t.Context()))
 	if want := []client.Chatbot{{UUID: chatbot, Name: "Shop"}}; err != nil || !slices.Equal(chatbots, want) {
 		t.Errorf("got %v, %v", chatbots, err)
 	}
@@ -117,7 +125,7 @@ func TestChatbotsFailures(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, skipped, err := newClientWith(t, "http://api.example", roundTripper(test.body)).Chatbots(t.Context())
+			got, skipped, err := list(newClientWith(t, "http://api.example", roundTripper(test.body)).Chatbots(t.Context()))
 			failure := failure(t, err)
 			if failure.Reason != client.InvalidResponse || failure.Status != http.StatusOK || len(got) > 0 || skipped > 0 {
 				t.Errorf("got %v, %d skipped, %+v", got, skipped, failure)
@@ -132,9 +140,9 @@ func TestChatbotsFailures(t *testing.T) {
 	}
 
 	t.Run("status", func(t *testing.T) {
-		got, skipped, err := newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		got, skipped, err := list(newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusUnauthorized)
-		})).Chatbots(t.Context())
+		})).Chatbots(t.Context()))
 		if failure(t, err).Reason != client.Unauthorized || len(got) > 0 || skipped > 0 {
 			t.Errorf("got %v, %d skipped, %v", got, skipped, err)
 		}
@@ -152,7 +160,7 @@ func TestChatbotsBroken(t *testing.T) {
 	corrupt := bytes.Clone(zipped.Bytes())
 	corrupt[len(corrupt)-8] ^= 1 // the checksum
 
-	_, _, err := newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+	_, err := newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "["+entry+",")
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
@@ -160,14 +168,14 @@ func TestChatbotsBroken(t *testing.T) {
 	if failure := failure(t, err); failure.Reason != client.Network || !failure.Transient {
 		t.Errorf("broken off: got %+v", failure)
 	}
-	_, _, err = newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+	_, err = newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		_, _ = w.Write(corrupt)
 	})).Chatbots(t.Context())
 	if failure := failure(t, err); failure.Reason != client.InvalidResponse || !strings.Contains(err.Error(), "corrupt") {
 		t.Errorf("corrupt: got %+v", failure)
 	}
-	_, _, err = newClient(t, serveBody(t, "["+entry+" x")).Chatbots(t.Context())
+	_, err = newClient(t, serveBody(t, "["+entry+" x")).Chatbots(t.Context())
 	if failure := failure(t, err); failure.Reason != client.InvalidResponse || failure.Offset < int64(len("["+entry)) {
 		t.Errorf("not JSON: got %+v", failure)
 	}

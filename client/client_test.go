@@ -6,11 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -70,10 +70,22 @@ func serveBody(t testing.TB, body string) string {
 	return serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) })
 }
 
+// fetch yields the sessions of a response, or the error of the request.
+func fetch(ctx context.Context, c *client.Client, options client.SessionsOptions) iter.Seq2[client.Session, error] {
+	return func(yield func(client.Session, error) bool) {
+		response, err := c.Sessions(ctx, chatbot, options)
+		if err != nil {
+			yield(client.Session{}, err)
+			return
+		}
+		response.Sessions(yield)
+	}
+}
+
 // sessions returns what the client yields.
 func sessions(ctx context.Context, c *client.Client) ([]client.Session, error) {
 	var list []client.Session
-	for session, err := range c.Sessions(ctx, chatbot, time.Time{}, nil) {
+	for session, err := range fetch(ctx, c, client.SessionsOptions{}) {
 		if err != nil {
 			return list, err
 		}

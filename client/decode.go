@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	// maxSessionSize is how many bytes of JSON a session may have. It bounds the
-	// decoder's memory whatever a server sends.
+	// maxSessionSize is the maximum size of a session in bytes of JSON. It bounds the
+	// memory of the decoder.
 	maxSessionSize = 1 << 20
 	// bufferSize is how many bytes are read and decoded at a time.
 	bufferSize = 256 << 10
-	// whiteSpace is that of JSON.
+	// whiteSpace is the white space of JSON.
 	whiteSpace = " \t\r\n"
-	// maxBufferSize holds an array's bracket and the largest session.
+	// maxBufferSize has room for an array's bracket and the largest session.
 	maxBufferSize = len("[") + maxSessionSize
 )
 
@@ -34,16 +34,16 @@ var (
 	errTruncated = errors.New("the body ends before the array does")
 	errTrailing  = errors.New("more data after the array")
 	errCorrupt   = errors.New("the compressed body is corrupt")
-	errStopped   = errors.New("the sequence was left") // never shown
+	errStopped   = errors.New("the caller stopped") // never returned
 )
 
-// decodeSessions yields the sessions of a JSON array as they are read from
-// source, by way of buffer. The first failure ends the sequence; it is an
-// [*Error] with the reason InvalidResponse, whichever side of source it comes from.
+// decodeSessions yields the sessions of a JSON array while source is read into
+// buffer. A failure is yielded once, last: an [*Error] with the reason
+// InvalidResponse, even if reading source failed.
 //
-// The decoder takes what encoding/json takes: duplicate names (the last one
-// counts), invalid UTF-8 and lone surrogates inside strings are a visitor's
-// doing, not the API's, and cost no chatbot its numbers.
+// It accepts what encoding/json accepts: duplicate names (the last one counts),
+// invalid UTF-8 and lone surrogates in strings. A visitor can cause those, and must
+// not be able to make a list invalid.
 func decodeSessions(source io.Reader, buffer []byte) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
 		d := sessionDecoder{source: source, yield: yield, buffer: buffer[:0]}
@@ -55,28 +55,27 @@ func decodeSessions(source io.Reader, buffer []byte) iter.Seq2[Session, error] {
 
 // sessionDecoder decodes a JSON array of sessions piece by piece.
 //
-// jx is more than twice as fast on bytes that it has as on a stream, and then
-// allocates nothing. So the decoder reads a buffer full, lets jx decode it as an
-// array, and where jx meets the end of the buffer, moves the session that it was
-// in to the front and reads on behind it. What counting does not need is skipped,
-// never copied.
+// jx is more than twice as fast on bytes in memory as on a stream, and allocates
+// nothing there. So the decoder fills a buffer and lets jx decode it as an array.
+// Where jx reaches the end of the buffer, the decoder moves the unfinished session
+// to the front, reads on behind it and decodes again.
 type sessionDecoder struct {
 	source io.Reader
 	yield  func(Session, error) bool
 	json   jx.Decoder
 	times  timeParser
 
-	buffer []byte // an array's beginning: '[' and whole sessions, the last maybe in part
+	buffer []byte // '[', whole sessions and maybe a part of one
 	offset int64  // of the buffer in the body
-	isTail bool   // the buffer is what follows the array
-	ended  bool   // the source has no more
+	isTail bool   // the buffer holds what follows the array
+	ended  bool   // the source has been read to its end
 
-	// mark is where in the buffer the first name of a session stands, with its
-	// quote; decoding can begin anew there. It is 0 if there was none.
+	// mark is the position in the buffer of the first name of a session, at its
+	// quote, where decoding can start again. It is 0 if there is none.
 	mark int
-	// decoded is how many sessions have been decoded since the mark, and known how
-	// many of those in the buffer had been yielded before.
-	decoded, known int
+	// decoded counts the sessions decoded since the mark. yielded counts the
+	// sessions at the start of the buffer that have been yielded before.
+	decoded, yielded int
 }
 
 // decode reads the whole array.
@@ -115,18 +114,18 @@ func (d *sessionDecoder) read() error {
 		case errors.Is(err, io.ErrUnexpectedEOF):
 			return errTruncated
 		case err != nil:
-			// Of the wire's own errors the source tells itself; what is left is
-			// what the decompression found.
+			// The source remembers errors of the network itself; this one may be
+			// of the decompression.
 			return errCorrupt
 		}
 	}
 	return nil
 }
 
-// carry makes room in the buffer behind the part of it that is to be decoded anew.
+// carry moves the part of the buffer that has to be decoded again to the front.
 func (d *sessionDecoder) carry() error {
 	const opening = "[{"
-	d.known = d.decoded
+	d.yielded = d.decoded
 	if d.mark <= len(opening) && d.decoded > 0 {
 		if start := d.unmarked(); start > len("[") {
 			n := copy(d.buffer[len("["):], d.buffer[start:])
@@ -139,7 +138,7 @@ func (d *sessionDecoder) carry() error {
 		n := copy(d.buffer[len(opening):], d.buffer[d.mark:])
 		copy(d.buffer, opening)
 		d.offset += int64(d.mark - len(opening))
-		// A larger buffer would let a larger session in.
+		// The limit keeps a session at its maximum size.
 		d.buffer = d.buffer[: len(opening)+n : min(cap(d.buffer), maxBufferSize)]
 		return nil
 	}
@@ -156,9 +155,10 @@ func (d *sessionDecoder) carry() error {
 	return nil
 }
 
-// unmarked returns where decoding can begin anew behind sessions that begin with no
-// name or one with escapes: at the session that the buffer ends in or else the one
-// before. Only encoding/json tells; such sessions are rare, so it may be slow.
+// unmarked returns where decoding can start again after sessions without a mark,
+// which have no name or a first name with escapes: at the unfinished session at the
+// end of the buffer, or else at the session before. It returns 0 if it finds none.
+// It uses encoding/json, which is slow, because such sessions are rare.
 func (d *sessionDecoder) unmarked() (start int) {
 	decoder := json.NewDecoder(bytes.NewReader(d.buffer))
 	_, _ = decoder.Token() // the bracket
@@ -171,16 +171,16 @@ func (d *sessionDecoder) unmarked() (start int) {
 	end := int(decoder.InputOffset())
 	next, found := bytes.CutPrefix(bytes.TrimLeft(d.buffer[end:], whiteSpace), []byte(","))
 	if next = bytes.TrimLeft(next, whiteSpace); found && len(next) > 0 {
-		d.known = 0
+		d.yielded = 0
 		return len(d.buffer) - len(next)
 	}
-	d.known = 1
+	d.yielded = 1
 	return end - len(session)
 }
 
-// end makes sure that nothing but white space follows the array.
+// end returns an error if anything but white space follows the array.
 func (d *sessionDecoder) end() error {
-	// No further element is to be had, but an error that tells whether anything is.
+	// There is no further element; the error shows whether anything else follows.
 	if d.json.Next() != jx.Invalid {
 		return errTrailing
 	}
@@ -200,7 +200,7 @@ func (d *sessionDecoder) end() error {
 	return nil
 }
 
-// isEnd tells whether an error of jx is that there were no more bytes.
+// isEnd reports whether jx failed at the end of its bytes.
 func isEnd(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
@@ -210,7 +210,7 @@ func (d *sessionDecoder) session(*jx.Decoder) error {
 	switch d.json.Next() {
 	case jx.Object:
 	case jx.Invalid:
-		return d.json.Skip() // which says what is wrong
+		return d.json.Skip() // returns the error
 	default:
 		return errNotObject
 	}
@@ -244,8 +244,8 @@ func (d *sessionDecoder) session(*jx.Decoder) error {
 		return err
 	}
 	d.decoded++
-	if d.known > 0 {
-		d.known--
+	if d.yielded > 0 {
+		d.yielded--
 		return nil
 	}
 	session.Malformed = !hasUUID || !hasCreated || !hasModified || metaMalformed
@@ -255,17 +255,16 @@ func (d *sessionDecoder) session(*jx.Decoder) error {
 	return nil
 }
 
-// markAt marks a session by its first name, if that is a part of the buffer and
-// not a copy, as it is when it was written with escapes. Sessions of which none can
-// be marked, as they have no names or begin with escaped ones, are found otherwise.
+// markAt marks a session at its first name, if name is a part of the buffer. A name
+// with escapes is a copy; see unmarked for sessions that have no mark.
 func (d *sessionDecoder) markAt(name []byte) {
 	if at := cap(d.buffer) - cap(name); len(name) > 0 && at > 0 && at < len(d.buffer) && &d.buffer[at] == &name[0] {
 		d.mark, d.decoded = at-len(`"`), 0
 	}
 }
 
-// meta reads a session's meta member: whether it holds a lead and verified
-// identity data, and whether it or either of them is neither object nor null.
+// meta decodes the meta member of a session. It reports whether user and auth_data
+// have members, and whether any of the three is neither object nor null.
 func (d *sessionDecoder) meta() (user, authData, malformed bool, err error) {
 	switch d.json.Next() {
 	case jx.Object:
@@ -289,8 +288,8 @@ func (d *sessionDecoder) meta() (user, authData, malformed bool, err error) {
 	return user, authData, userMalformed || authDataMalformed, err
 }
 
-// hasMember skips a value that is meant to be an object or null. It tells whether
-// it is an object with at least one member, and whether it is something else.
+// hasMember skips a value. It reports whether the value is an object with at least
+// one member, and whether it is neither object nor null.
 func (d *sessionDecoder) hasMember() (has, malformed bool, err error) {
 	raw, err := d.json.Raw()
 	if err != nil {
@@ -306,7 +305,7 @@ func (d *sessionDecoder) hasMember() (has, malformed bool, err error) {
 	}
 }
 
-// time reads a timestamp. Where the value is not one, ok is false.
+// time decodes a timestamp. It reports false for any other value.
 func (d *sessionDecoder) time() (t time.Time, ok bool, err error) {
 	raw, err := d.json.Raw()
 	if err != nil || raw[0] != '"' {
@@ -324,8 +323,8 @@ func (d *sessionDecoder) time() (t time.Time, ok bool, err error) {
 	return t, ok, nil
 }
 
-// explain turns an error of this file or of the JSON decoder into an [*Error] with
-// none of the decoder's words, which may quote the body.
+// explain returns the [*Error] for an error of this file or of jx, whose texts may
+// quote the body and are left out.
 func (d *sessionDecoder) explain(err error) *Error {
 	failure := &Error{Reason: InvalidResponse, Status: http.StatusOK, Err: errSyntax}
 	for _, known := range []error{errNotList, errNotObject, errTooLarge, errTruncated, errTrailing, errCorrupt} {
@@ -338,8 +337,8 @@ func (d *sessionDecoder) explain(err error) *Error {
 	return failure
 }
 
-// locate returns where in the buffer an error is. jx does not tell; encoding/json
-// does, and here it may be slow.
+// locate returns the position of an error in the buffer. It uses encoding/json, as
+// jx does not give positions.
 func (d *sessionDecoder) locate(err error) int64 {
 	switch {
 	case errors.Is(err, errNotList), d.isTail:

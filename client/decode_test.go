@@ -149,7 +149,7 @@ func TestStreaming(t *testing.T) {
 		account.ServeHTTP(w, r)
 	})
 	n := 0
-	for _, err := range newClient(t, base).Sessions(t.Context(), chatbot, time.Time{}, nil) {
+	for _, err := range fetch(t.Context(), newClient(t, base), client.SessionsOptions{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +201,7 @@ func TestListsAreIndependent(t *testing.T) {
 		}
 		t.Run(list.name+" after a long list that was left", func(t *testing.T) {
 			body <- long
-			for _, err := range c.Sessions(t.Context(), chatbot, time.Time{}, nil) {
+			for _, err := range fetch(t.Context(), c, client.SessionsOptions{}) {
 				if err == nil {
 					break
 				}
@@ -211,7 +211,7 @@ func TestListsAreIndependent(t *testing.T) {
 		t.Run(list.name+" during a long list", func(t *testing.T) {
 			body <- long
 			n := 0
-			for got, err := range c.Sessions(t.Context(), chatbot, time.Time{}, nil) {
+			for got, err := range fetch(t.Context(), c, client.SessionsOptions{}) {
 				if err != nil || got.Malformed || !got.HasLead {
 					t.Fatalf("session %d of the long list: %+v, %v", n, got, err)
 				}

@@ -2,8 +2,11 @@ package client
 
 import "context"
 
-// EndpointSessions is the endpoint that lists a chatbot's sessions.
-const EndpointSessions = "sessions"
+// The endpoints of the API, as returned by [Endpoint].
+const (
+	EndpointSessions = "sessions" // lists the sessions of a chatbot
+	EndpointChatbots = "chatbots" // lists the chatbots of the account
+)
 
 type endpointKey struct{}
 
@@ -11,9 +14,9 @@ func withEndpoint(ctx context.Context, endpoint string) context.Context {
 	return context.WithValue(ctx, endpointKey{}, endpoint)
 }
 
-// Endpoint returns the name of the API's endpoint that a request with this
-// context goes to, for whoever measures requests in a [http.RoundTripper]. It is
-// empty for a request that is not the client's.
+// Endpoint returns the endpoint that a request with this context goes to, so that
+// a [http.RoundTripper] can measure requests by endpoint. It is empty for requests
+// of others than [Client].
 func Endpoint(ctx context.Context) string {
 	endpoint, _ := ctx.Value(endpointKey{}).(string)
 	return endpoint

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Reason is why a fetch failed, in one of the words of Reasons.
+// Reason is why a fetch failed: one of [Reasons].
 type Reason string
 
 // The reasons for which a fetch fails.
@@ -24,13 +24,13 @@ const (
 	NotFound         Reason = "not_found"         // 404
 	RateLimited      Reason = "rate_limited"      // 429
 	ServerError      Reason = "server_error"      // 5xx
-	UnexpectedStatus Reason = "unexpected_status" // any other status but 200
-	Timeout          Reason = "timeout"           // no whole answer before the context's end
-	Network          Reason = "network"           // no whole answer for another cause
-	InvalidResponse  Reason = "invalid_response"  // a whole answer that is not a list
+	UnexpectedStatus Reason = "unexpected_status" // any other status but 200 and 304
+	Timeout          Reason = "timeout"           // the context ended before the response did
+	Network          Reason = "network"           // no complete response, for any other cause
+	InvalidResponse  Reason = "invalid_response"  // the response is not a list
 )
 
-// Reasons returns every Reason there is.
+// Reasons returns all reasons.
 func Reasons() []Reason {
 	return []Reason{
 		Unauthorized, NotFound, RateLimited, ServerError,
@@ -38,27 +38,27 @@ func Reasons() []Reason {
 	}
 }
 
-// Error is a failed fetch. Its message holds nothing of the response but the
-// status and a position, so that it can be logged: a response is full of
-// personal data.
+// Error is a failed request. Its text contains nothing of the response but the
+// status and a position, so that it can be logged: responses hold personal data.
 type Error struct {
-	// Reason is why the fetch failed.
+	// Reason is why the request failed.
 	Reason Reason
-	// Status is the HTTP status code of the response; 0 if none came.
+	// Status is the HTTP status code of the response, 0 if there was none.
 	Status int
-	// Offset is the position in the body, in bytes after decompression, at which
-	// an InvalidResponse stopped making sense.
+	// Offset is the position of the error of an InvalidResponse in the body, in bytes
+	// after decompression.
 	Offset int64
-	// Transient tells that the same request may well succeed a moment later.
+	// Transient reports whether the same request is likely to succeed a moment later.
 	Transient bool
-	// RetryAt is when the API wants to be asked again at the earliest, for any of
-	// the account's chatbots; zero if it did not say.
+	// RetryAt is before when the API wants no further request for the account, zero
+	// if it did not say.
 	RetryAt time.Time
-	// Err says more, free of the response's content; nil where Status says it all.
+	// Err is the cause, without any content of the response. It is nil if Status
+	// says it all.
 	Err error
 }
 
-// Error says what failed.
+// Error returns a text without any content of the response but its status.
 func (e *Error) Error() string {
 	switch {
 	case e.Err == nil:
@@ -73,13 +73,12 @@ func (e *Error) Error() string {
 // Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// RefusesQuery tells whether the API did not understand the query of a request:
-// 400 or 422.
+// RefusesQuery reports whether the API refused the query of a request: 400 or 422.
 func (e *Error) RefusesQuery() bool {
 	return e.Status == http.StatusBadRequest || e.Status == http.StatusUnprocessableEntity
 }
 
-// statusError is the Error for a response with a status other than 200.
+// statusError returns the Error for a response with a status other than 200.
 func statusError(response *http.Response) *Error {
 	status := response.StatusCode
 	e := &Error{Reason: UnexpectedStatus, Status: status}
@@ -105,20 +104,20 @@ func statusError(response *http.Response) *Error {
 }
 
 const (
-	// defaultRetryAfter is how long a rate limit lasts that does not say.
+	// defaultRetryAfter is the pause after a 429 without a readable Retry-After.
 	defaultRetryAfter = 30 * time.Second
-	// maxRetryAfter is the longest that is believed of any.
+	// maxRetryAfter is the longest pause; a longer Retry-After is cut to it.
 	maxRetryAfter = 15 * time.Minute
 )
 
-// retryAt returns when a response received now wants the next request at the
-// earliest, and whether it said so in its Retry-After header, as a date or in
-// seconds (RFC 9110, section 10.2.3).
+// retryAt returns before when a response, received now, wants no further request.
+// It reports whether the Retry-After header says so, as a date or in seconds
+// (RFC 9110, section 10.2.3).
 func retryAt(header http.Header, now time.Time) (at time.Time, said bool) {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	at = now.Add(defaultRetryAfter)
 	if strings.Trim(value, "0123456789") == "" && value != "" {
-		// What overflows is reported as the largest number, which is capped below.
+		// On overflow, ParseUint returns the largest number, which is capped below.
 		seconds, _ := strconv.ParseUint(value, 10, 32)
 		at, said = now.Add(time.Duration(seconds)*time.Second), true
 	} else if date, err := http.ParseTime(value); err == nil {
@@ -132,23 +131,15 @@ func retryAt(header http.Header, now time.Time) (at time.Time, said bool) {
 
 var (
 	errNotHTTP  = errors.New("the answer is not HTTP")
-	errBroken   = errors.New("the connection broke off")
-	errRedirect = errors.New("the API redirects to what is not a URL")
+	errBroken   = errors.New("the connection was closed")
+	errRedirect = errors.New("the API redirects to an invalid URL")
 )
 
-// proxyError is the status with which a proxy refused to connect to the API.
-type proxyError int
-
-func (status proxyError) Error() string {
-	return fmt.Sprintf("the proxy answered %d %s", int(status), http.StatusText(int(status)))
-}
-
-// transportError is the Error for err of net/http, while sending a request or
-// reading its response.
+// transportError returns the Error for an error of net/http, from sending a request
+// or reading its response.
 //
-// net/http quotes what it cannot parse (a status line, a header, a redirect's
-// target), so only errors known to be made on this side of the connection keep
-// their text.
+// net/http quotes what it cannot parse: a status line, a header, the target of a
+// redirect. So only errors that originate on this side keep their text.
 func transportError(ctx context.Context, err error) *Error {
 	var (
 		timeout     net.Error
@@ -162,7 +153,7 @@ func transportError(ctx context.Context, err error) *Error {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return &Error{Reason: Timeout, Err: errors.New("connecting to the API: timed out")}
 	case errors.As(err, &operation):
-		// With a connection it was reset; without one it would be no better next time.
+		// A reset connection is transient, a failed connect is not.
 		connected := operation.Op == "read" || operation.Op == "write"
 		return &Error{Reason: Network, Transient: connected, Err: fmt.Errorf("talking to the API: %w", operation)}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -174,7 +165,7 @@ func transportError(ctx context.Context, err error) *Error {
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", http.ErrSchemeMismatch)}
 	}
-	// What is left has no type. Its text tells what it is but must not be shown.
+	// The other errors have no type. Their text may quote the response.
 	var request *url.Error
 	if errors.As(err, &request) {
 		err = request.Err
@@ -189,8 +180,7 @@ func transportError(ctx context.Context, err error) *Error {
 	}
 }
 
-// certificateError says what is wrong with a certificate without the names that
-// are written in it.
+// certificateError returns what is wrong with a certificate, without the names in it.
 func certificateError(err error) error {
 	var (
 		authority x509.UnknownAuthorityError
@@ -199,7 +189,7 @@ func certificateError(err error) error {
 	)
 	switch {
 	case errors.As(err, &authority):
-		return errors.New("no authority known here has signed its certificate")
+		return errors.New("its certificate is signed by an unknown authority")
 	case errors.As(err, &host):
 		return errors.New("its certificate is for another host")
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:

@@ -24,9 +24,9 @@ import (
 func TestNetwork(t *testing.T) {
 	const (
 		head      = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-		brokeOff  = "talking to the API: the connection broke off"
+		brokeOff  = "talking to the API: the connection was closed"
 		notHTTP   = "talking to the API: the answer is not HTTP"
-		noURL     = "the API redirects to what is not a URL"
+		noURL     = "the API redirects to an invalid URL"
 		truncated = "the response is not as documented: byte 4: the body ends before the array does"
 	)
 	tests := []struct {
@@ -139,7 +139,7 @@ func TestTLS(t *testing.T) {
 		says       string
 	}{
 		{"an unknown authority", server.URL, func(t *http.Transport) { t.TLSClientConfig.RootCAs = x509.NewCertPool() },
-			client.Network, "talking to the API: no authority known here has signed its certificate"},
+			client.Network, "talking to the API: its certificate is signed by an unknown authority"},
 		{"another host", server.URL, func(t *http.Transport) { t.TLSClientConfig.ServerName = "api.example" },
 			client.Network, "talking to the API: its certificate is for another host"},
 		{"an expired certificate", server.URL, func(t *http.Transport) {

@@ -19,7 +19,7 @@ func TestRequest(t *testing.T) {
 		_, _ = io.WriteString(w, "[]")
 	})
 	since := time.Date(2025, 7, 16, 9, 0, 0, 123456789, time.FixedZone("", 2*60*60))
-	for _, err := range newClient(t, base+"/brand/").Sessions(t.Context(), chatbot, since, nil) {
+	for _, err := range fetch(t.Context(), newClient(t, base+"/brand/"), client.SessionsOptions{Since: since}) {
 		t.Fatal(err)
 	}
 	want := "GET /brand/api/v1/chatbot/" + chatbot + "/sessions?start_timestamp=2025-07-16T07%3A00%3A00.123Z"

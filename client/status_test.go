@@ -108,7 +108,7 @@ func TestConnectionsAreKept(t *testing.T) {
 		var requests sync.WaitGroup
 		for range concurrency {
 			requests.Go(func() {
-				if _, _, err := c.Chatbots(t.Context()); err != nil {
+				if _, err := c.Chatbots(t.Context()); err != nil {
 					t.Error(err)
 				}
 			})
@@ -156,9 +156,9 @@ func TestBodyIsClosed(t *testing.T) {
 					return &http.Response{StatusCode: test.status, ContentLength: int64(len(test.body)), Header: header, Body: body}
 				}))
 				if endpoint == client.EndpointChatbots {
-					_, _, _ = c.Chatbots(t.Context())
+					_, _ = c.Chatbots(t.Context())
 				} else {
-					for range c.Sessions(t.Context(), chatbot, time.Time{}, nil) {
+					for range fetch(t.Context(), c, client.SessionsOptions{}) {
 						if test.left {
 							break
 						}

@@ -48,7 +48,7 @@ func TestTimeoutOfWhatHasCome(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var last error
-	for _, last = range c.Sessions(ctx, chatbot, time.Time{}, nil) {
+	for _, last = range fetch(ctx, c, client.SessionsOptions{}) {
 		cancel()
 	}
 	if failure(t, last).Reason != client.Timeout || !errors.Is(last, context.Canceled) {

@@ -1,23 +1,18 @@
 package client
 
-import (
-	"errors"
-	"net/http"
-)
+import "net/http"
 
-// ErrNotModified says that a list is still the one that a Validator came with.
-var ErrNotModified = errors.New("not modified")
-
-// Validator tells one state of a list from another, where the server helps with
-// that (RFC 9110, section 8.8). Its zero value is that of no list.
+// Validator is the ETag and Last-Modified of a response (RFC 9110, section 8.8).
+// Its zero value is that of a response without either.
 type Validator struct{ etag, lastModified string }
 
 func newValidator(header http.Header) Validator {
 	return Validator{etag: header.Get("ETag"), lastModified: header.Get("Last-Modified")}
 }
 
-// condition asks for a list other than the validator's.
-func (v Validator) condition(header http.Header) {
+// setConditions makes a request conditional: the response has status 304 if the
+// list is the one of the validator.
+func (v Validator) setConditions(header http.Header) {
 	if v.etag != "" {
 		header.Set("If-None-Match", v.etag)
 	}

@@ -1,12 +1,10 @@
 package client_test
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
@@ -38,29 +36,34 @@ func TestValidator(t *testing.T) {
 			})
 			c := newClient(t, base)
 			var known client.Validator
-			fetch := func() (n int, err error) {
-				for _, err := range c.Sessions(t.Context(), chatbot, time.Time{}, &known) {
+			fetch := func() (n int, notModified bool, err error) {
+				response, err := c.Sessions(t.Context(), chatbot, client.SessionsOptions{Validator: known})
+				if err != nil {
+					return 0, false, err
+				}
+				for _, err := range response.Sessions {
 					if err != nil {
-						return n, err
+						return n, false, err
 					}
 					n++
 				}
-				return n, nil
+				known = response.Validator
+				return n, response.NotModified, nil
 			}
 			body = "[{},"
-			if _, err := fetch(); err == nil || known != (client.Validator{}) {
+			if _, _, err := fetch(); err == nil || known != (client.Validator{}) {
 				t.Errorf("a list that breaks off: got %v and %v", err, known)
 			}
 			body = "[{}]"
-			if n, err := fetch(); n != 1 || err != nil {
+			if n, _, err := fetch(); n != 1 || err != nil {
 				t.Errorf("got %d, %v", n, err)
 			}
-			n, err := fetch()
-			if conditional := len(header) > 0; conditional != errors.Is(err, client.ErrNotModified) || !conditional && n != 1 {
+			n, notModified, err := fetch()
+			if conditional := len(header) > 0; err != nil || conditional != notModified || conditional != (n == 0) {
 				t.Errorf("not modified: got %d, %v", n, err)
 			}
 			body = "[{},{}]"
-			if n, err := fetch(); n != 2 || err != nil {
+			if n, _, err := fetch(); n != 2 || err != nil {
 				t.Errorf("modified: got %d, %v", n, err)
 			}
 			want := header.Get("Etag") + header.Get("Last-Modified")

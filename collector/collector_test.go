@@ -3,7 +3,7 @@ package collector_test
 import (
 	"bytes"
 	"context"
-	"fmt"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,15 +12,47 @@ import (
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// The clock of the tests stands at midnight when each begins.
+var midnight = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// fetcher returns results by UUID after a second, or at the end of the context without
+// them.
+type fetcher map[string]fetch.Result
+
+func (f fetcher) FetchAll(ctx context.Context, chatbots []client.Chatbot) (results []fetch.Result) {
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+		f = nil
+	}
+	for _, chatbot := range chatbots {
+		result, ok := f[chatbot.UUID]
+		if !ok {
+			result.Err = context.Cause(ctx)
+		}
+		results = append(results, result)
+	}
+	return results
+}
+
+// unlisted is a directory that knows no chatbots.
+type unlisted struct{}
+
+func (unlisted) Chatbots(context.Context) ([]client.Chatbot, error) {
+	return nil, errors.New("no list")
+}
+
+// Each chatbot has its metrics, and one that failed has no numbers.
 func TestCollect(t *testing.T) {
 	const (
 		busy   = "7f5e5376dbf045cd8c72c60f428653d1"
@@ -28,27 +60,24 @@ func TestCollect(t *testing.T) {
 		odd    = "7f5e5376dbf045cd8c72c60f428653d3"
 		broken = "7f5e5376dbf045cd8c72c60f428653d4"
 	)
-	minute := func(n int) time.Time { return midnight.Add(time.Duration(n) * time.Minute) }
-	source := api{
-		busy: {takes: 250 * time.Millisecond, sessions: []client.Session{
-			{Created: minute(-9), Modified: minute(-9), HasLead: true},
-			{Created: minute(-11), Modified: minute(-3)},
-			{Created: minute(-8).Add(123456 * time.Microsecond), Modified: minute(-8), HasLead: true, IdentityVerified: true},
-			{Created: minute(-10), Modified: minute(-10)},
+	results := fetcher{
+		busy: {Finished: midnight.Add(250 * time.Millisecond), Took: 250 * time.Millisecond, Tally: tally.Tally{
+			Sessions: 4, WithLead: 2, WithVerifiedIdentity: 1,
+			LastCreated: midnight.Add(-8*time.Minute + 123456*time.Microsecond), LastModified: midnight.Add(-3 * time.Minute),
 		}},
-		empty: {},
-		odd:   {sessions: []client.Session{{Malformed: true}, {Malformed: true, IdentityVerified: true}}},
-		broken: {takes: time.Second, sessions: []client.Session{{HasLead: true}},
-			err: &client.Error{Reason: client.ServerError, Status: 502}},
+		empty:  {Finished: midnight},
+		odd:    {Finished: midnight, Tally: tally.Tally{Sessions: 2, WithVerifiedIdentity: 1, Malformed: 2}},
+		broken: {Finished: midnight, Took: time.Second, Tally: tally.Tally{Sessions: 1, WithLead: 1}, Err: &client.Error{Reason: client.ServerError, Status: 502}},
 	}
 	synctest.Test(t, func(t *testing.T) {
 		registry := prometheus.NewPedanticRegistry()
 		var logged bytes.Buffer
-		registry.MustRegister(collector.New(
-			newSource(source, 4, registry, log.NewLogfmtLogger(&logged)),
-			collector.Chatbots{
+		registry.MustRegister(collector.Collector{
+			Context: t.Context(), Source: results, Logger: log.NewLogfmtLogger(&logged),
+			Chatbots: fetch.Configured{
 				{UUID: busy, Name: "Shop"}, {UUID: empty}, {UUID: odd, Name: `"Ödd"`}, {UUID: broken, Name: "Broken"},
-			}))
+			},
+		})
 		// 946684800 is midnight.
 		want := `
 # HELP chatwize_chatbot_info The chatbot's name; always 1.
@@ -108,9 +137,7 @@ chatwize_up{chatbot="7f5e5376dbf045cd8c72c60f428653d4"} 0
 		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), names...); err != nil {
 			t.Error(err)
 		}
-		wantLog := `level=warn msg="fetching the sessions failed" chatbot=` + broken +
-			` name=Broken reason=server_error err="the API answered 502 Bad Gateway" todo="wait; if it lasts, ask the platform's support"` + "\n" +
-			`level=debug msg="collected the chatbots" chatbots=4 failed=1 took=1s` + "\n"
+		wantLog := `level=debug msg="fetched the chatbots" chatbots=4 failed=1 took=1s` + "\n"
 		if logged.String() != wantLog {
 			t.Errorf("logged %s\nwant %s", logged.String(), wantLog)
 		}
@@ -121,75 +148,44 @@ chatwize_up{chatbot="7f5e5376dbf045cd8c72c60f428653d4"} 0
 	})
 }
 
-// A scrape ends with its context. The next is not bound to that.
-func TestWithContext(t *testing.T) {
+// A scrape ends with its context.
+func TestContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		source := newSource(api{"a": {takes: 20 * time.Second}}, 1, prometheus.NewRegistry(), log.NewNopLogger())
-		c := collector.New(source, collector.Chatbots{{UUID: "a"}})
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
-		for _, scrape := range []struct {
-			collector *collector.Collector
-			up        int
-			took      time.Duration
-		}{{c.WithContext(ctx), 0, 10 * time.Second}, {c, 1, 20 * time.Second}} {
-			start := time.Now()
-			want := fmt.Sprintf("# HELP chatwize_up Whether the chatbot's sessions could be fetched and read to the end (1) or not (0).\n"+
-				"# TYPE chatwize_up gauge\nchatwize_up{chatbot=\"a\"} %d\n", scrape.up)
-			if err := testutil.CollectAndCompare(scrape.collector, strings.NewReader(want), "chatwize_up"); err != nil {
-				t.Error(err)
-			}
-			if took := time.Since(start); took != scrape.took {
-				t.Errorf("took %v, want %v", took, scrape.took)
-			}
+		c := collector.Collector{Context: ctx, Chatbots: fetch.Configured{{UUID: "a"}}, Source: fetcher{"a": {}}, Logger: log.NewNopLogger()}
+		want := `
+# HELP chatwize_up Whether the chatbot's sessions could be fetched and read to the end (1) or not (0).
+# TYPE chatwize_up gauge
+chatwize_up{chatbot="a"} 0
+`
+		if err := testutil.CollectAndCompare(c, strings.NewReader(want), "chatwize_up"); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(midnight); took != 500*time.Millisecond {
+			t.Errorf("took %v", took)
 		}
 	})
 }
 
-// While a cache answers, what was gathered is had again as it is, of all chatbots
-// and of single ones.
-func TestGatherAgain(t *testing.T) {
+// Without a list of chatbots there are no metrics of chatbots.
+func TestUnlisted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		source := newSource(api{}, 1, prometheus.NewRegistry(), log.NewNopLogger(), caching(time.Minute))
-		c := collector.New(source, collector.Chatbots{{UUID: "a"}, {UUID: "b"}})
-		gather := func(c *collector.Collector, chatbots int) *dto.MetricFamily {
-			families, err := c.Gather()
-			if err != nil || len(families) == 0 || len(families[0].GetMetric()) != chatbots {
-				t.Fatalf("gathered %v, %v, want %d chatbots", families, err, chatbots)
-			}
-			return families[0]
-		}
-		all, one := gather(c, 2), c.Only(collector.Chatbot{UUID: "b"})
-		single := gather(one, 1)
-		if gather(c, 2) != all || gather(c.WithContext(t.Context()), 2) != all || gather(one, 1) != single {
-			t.Error("gathered anew what had not changed")
-		}
-		time.Sleep(time.Minute)
-		if gather(c, 2) == all || gather(one, 1) == single {
-			t.Error("gathered what is out of date")
+		c := collector.Collector{Context: t.Context(), Chatbots: unlisted{}, Source: fetcher{}, Logger: log.NewNopLogger()}
+		if n := testutil.CollectAndCount(c); n != 0 {
+			t.Errorf("got %d metrics", n)
 		}
 	})
 }
 
-// What is gathered is what is collected, of the fetches that a cache answers with
-// as of new ones.
-func TestGather(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tries := &tries{answers: []answer{
-			{sessions: make([]client.Session, 1)}, {sessions: make([]client.Session, 2)}, {err: &client.Error{Reason: client.NotFound}},
-		}}
-		source := newSource(tries, 1, prometheus.NewRegistry(), log.NewNopLogger(), caching(time.Minute))
-		c := collector.New(source, collector.Chatbots{{UUID: "a"}})
-		for i, sessions := range []int{1, 1, 2, 2, 0, 0} {
-			want := "# HELP chatwize_sessions Sessions of the chatbot.\n# TYPE chatwize_sessions gauge\n" +
-				fmt.Sprintf("chatwize_sessions{chatbot=\"a\"} %d\n", sessions)
-			if sessions == 0 {
-				want = ""
-			}
-			if err := testutil.GatherAndCompare(c.WithContext(t.Context()), strings.NewReader(want), "chatwize_sessions"); err != nil {
-				t.Errorf("step %d: %v", i, err)
-			}
-			time.Sleep(30 * time.Second)
-		}
-	})
+// The dated metrics are those that backfill can write.
+func TestDatedMetrics(t *testing.T) {
+	var names []string
+	for _, metric := range collector.DatedMetrics() {
+		names = append(names, metric.Name)
+	}
+	want := "chatwize_sessions chatwize_sessions_with_lead chatwize_sessions_with_verified_identity chatwize_last_session_created_timestamp_seconds"
+	if got := strings.Join(names, " "); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -20,6 +19,8 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/internal/apimetrics"
 )
 
+// Requests that were answered are counted and timed, and bytes are counted as they came
+// over the network.
 func TestInstrument(t *testing.T) {
 	const list = `[{"uuid":"a"},{"uuid":"b"}]`
 	var zipped strings.Builder
@@ -35,10 +36,10 @@ func TestInstrument(t *testing.T) {
 	api := client.New(client.Config{
 		URL: &url.URL{Scheme: "https", Host: "api.example"},
 		Key: func(context.Context) (string, error) { return "key", nil },
-		Transport: apimetrics.Instrument(promhttp.RoundTripperFunc(func(r *http.Request) (*http.Response, error) {
+		Transport: apimetrics.New(registry).Instrument(promhttp.RoundTripperFunc(func(r *http.Request) (*http.Response, error) {
 			response.Request = r
 			return &response, failure
-		}), registry),
+		})),
 	})
 	fetch := func(status int, encoding, body string) {
 		response = http.Response{
@@ -46,7 +47,11 @@ func TestInstrument(t *testing.T) {
 			Header:     http.Header{"Content-Encoding": {encoding}},
 			Body:       io.NopCloser(strings.NewReader(body)),
 		}
-		for range api.Sessions(t.Context(), "7f5e5376dbf045cd8c72c60f428653d1", time.Time{}, nil) {
+		response, err := api.Sessions(t.Context(), "7f5e5376dbf045cd8c72c60f428653d1", client.SessionsOptions{})
+		if err != nil {
+			return
+		}
+		for range response.Sessions {
 		}
 	}
 	fetch(200, "", list)
@@ -87,4 +92,50 @@ chatwize_api_response_bytes_total{endpoint="sessions"} %d
 		return
 	}
 	t.Error("there is no histogram of durations")
+}
+
+// Every reason is there from the start. A failed fetch counts one of them.
+func TestCountFailure(t *testing.T) {
+	page := func(failed client.Reason) string {
+		var page strings.Builder
+		page.WriteString("# HELP chatwize_api_errors_total Fetches from the Chatwize API that failed, by reason.\n" +
+			"# TYPE chatwize_api_errors_total counter\n")
+		for _, reason := range []client.Reason{"unauthorized", "not_found", "rate_limited", "server_error",
+			"unexpected_status", "timeout", "network", "invalid_response"} {
+			n := 0
+			if reason == failed {
+				n = 1
+			}
+			fmt.Fprintf(&page, "chatwize_api_errors_total{reason=%q} %d\n", reason, n)
+		}
+		return page.String()
+	}
+	for _, reason := range client.Reasons() {
+		registry := prometheus.NewPedanticRegistry()
+		metrics := apimetrics.New(registry)
+		const name = "chatwize_api_errors_total"
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(page("")), name); err != nil {
+			t.Error(err)
+		}
+		metrics.CountFailure(reason)
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(page(reason)), name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The metric of discovery is absent before the first attempt.
+func TestSetDiscovery(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	metrics := apimetrics.New(registry)
+	const name, help = "chatwize_discovery_up", "# HELP chatwize_discovery_up Whether the last attempt to discover the account's chatbots worked (1) or not (0).\n# TYPE chatwize_discovery_up gauge\n"
+	if n, err := testutil.GatherAndCount(registry, name); err != nil || n != 0 {
+		t.Errorf("before the first attempt: got %d, %v", n, err)
+	}
+	for succeeded, want := range map[bool]string{true: "1", false: "0"} {
+		metrics.SetDiscovery(succeeded)
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(help+name+" "+want+"\n"), name); err != nil {
+			t.Error(err)
+		}
+	}
 }

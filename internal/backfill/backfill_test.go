@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -26,6 +25,8 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/backfill"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,34 +34,26 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // api has the sessions of chatbots, by UUID, or fails.
 type api map[string]any
 
-func (a api) Sessions(_ context.Context, chatbot string, _ time.Time, _ *client.Validator) iter.Seq2[client.Session, error] {
-	return func(yield func(client.Session, error) bool) {
-		if err, ok := a[chatbot].(error); ok {
+func (a api) Stream(_ context.Context, chatbot client.Chatbot, read func(iter.Seq2[client.Session, error]) error) error {
+	return read(func(yield func(client.Session, error) bool) {
+		if err, ok := a[chatbot.UUID].(error); ok {
 			yield(client.Session{}, err)
 			return
 		}
-		for _, session := range a[chatbot].([]client.Session) {
+		for _, session := range a[chatbot.UUID].([]client.Session) {
 			if !yield(session, nil) {
 				return
 			}
 		}
-	}
-}
-
-func (api) Chatbots(context.Context) ([]client.Chatbot, int, error) { return nil, 0, nil }
-
-func newSource(api collector.API) *collector.Source {
-	return collector.NewSource(collector.SourceConfig{
-		API: api, Concurrency: 2, Timeout: time.Minute, Registerer: prometheus.NewRegistry(), Logger: log.NewNopLogger(),
 	})
 }
 
 // chatbots returns those of an account, in the order of their UUIDs.
-func chatbots(account api) (all collector.Chatbots) {
+func chatbots(account api) (all []client.Chatbot) {
 	for uuid := range account {
-		all = append(all, collector.Chatbot{UUID: uuid})
+		all = append(all, client.Chatbot{UUID: uuid})
 	}
-	slices.SortFunc(all, func(a, b collector.Chatbot) int { return strings.Compare(a.UUID, b.UUID) })
+	slices.SortFunc(all, func(a, b client.Chatbot) int { return strings.Compare(a.UUID, b.UUID) })
 	return all
 }
 
@@ -73,7 +66,7 @@ func write(t *testing.T, account api, config backfill.Config) (past, logged stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := read.Write(t.Context(), &out); err != nil {
+	if err := read.Write(t.Context(), &out, progress.onWritten); err != nil {
 		t.Fatal(err)
 	}
 	past = out.String()
@@ -106,17 +99,18 @@ type progress struct {
 	sessions, samples map[string]int
 }
 
+func (p *progress) onWritten(chatbot client.Chatbot, samples int) { p.samples[chatbot.UUID] += samples }
+
 // complete completes a Config for an account.
 func complete(account api, config backfill.Config, logged io.Writer) (backfill.Config, *progress) {
-	config.Source, config.Chatbots = newSource(account), chatbots(account)
+	config.Source, config.Chatbots = account, chatbots(account)
 	config.Logger = log.NewLogfmtLogger(logged)
 	progress := &progress{sessions: map[string]int{}, samples: map[string]int{}}
-	config.Sessions = func(chatbot collector.Chatbot, more int) {
+	config.OnRead = func(chatbot client.Chatbot, more int) {
 		progress.mutex.Lock()
 		defer progress.mutex.Unlock()
 		progress.sessions[chatbot.UUID] += more
 	}
-	config.Samples = func(chatbot collector.Chatbot, more int) { progress.samples[chatbot.UUID] += more }
 	return config, progress
 }
 
@@ -190,7 +184,7 @@ func TestWrite(t *testing.T) {
 	if past != want {
 		t.Errorf("got\n%s\nwant\n%s", past, want)
 	}
-	if logged != `level=warn msg="sessions without a readable creation time are counted from --start on" chatbot=aa sessions=1 from=2026-01-31T12:00:01Z`+"\n" {
+	if logged != `level=warn msg="sessions without a readable creation time are counted from the first sample on" chatbot=aa sessions=1 from=2026-01-31T12:00:01Z`+"\n" {
 		t.Errorf("logged %s", logged)
 	}
 }
@@ -339,8 +333,15 @@ func TestSameAsScrape(t *testing.T) {
 	start := at(t, "12:00:00")
 	account := api{"aa": many(1000, start), "bb": many(3, start), "cc": []client.Session{}}
 	past, _ := write(t, account, backfill.Config{End: start.Add(90 * time.Minute), Step: 7 * time.Minute})
-	chatbots := chatbots(account)
-	scrape, err := testutil.CollectAndFormat(collector.New(newSource(account), chatbots), expfmt.TypeTextPlain,
+	var snapshot collector.Snapshot
+	for _, chatbot := range chatbots(account) {
+		var sum tally.Tally
+		for _, session := range account[chatbot.UUID].([]client.Session) {
+			sum.Add(session)
+		}
+		snapshot = append(snapshot, collector.Fetched{Chatbot: chatbot, Result: fetch.Result{Tally: sum}})
+	}
+	scrape, err := testutil.CollectAndFormat(snapshot, expfmt.TypeTextPlain,
 		"chatwize_sessions", "chatwize_sessions_with_lead", "chatwize_sessions_with_verified_identity",
 		"chatwize_last_session_created_timestamp_seconds")
 	if err != nil {
@@ -379,7 +380,7 @@ func TestFailure(t *testing.T) {
 	account := api{"aa": many(10, at(t, "12:00:00")), "bb": &client.Error{Reason: client.Unauthorized, Status: 403}}
 	config, _ := complete(account, backfill.Config{End: at(t, "13:00:00"), Step: time.Minute}, io.Discard)
 	_, err := backfill.Read(t.Context(), config)
-	if err == nil || !strings.Contains(err.Error(), "chatbot bb") || !strings.Contains(err.Error(), "403") {
+	if !errors.Is(err, account["bb"].(error)) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -395,10 +396,10 @@ func TestWriteEnds(t *testing.T) {
 	interrupted := errors.New("interrupted")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(interrupted)
-	if err := past.Write(ctx, io.Discard); !errors.Is(err, interrupted) {
+	if err := past.Write(ctx, io.Discard, progress.onWritten); !errors.Is(err, interrupted) {
 		t.Errorf("got %v", err)
 	}
-	if err := past.Write(t.Context(), full{}); !errors.Is(err, errFull) {
+	if err := past.Write(t.Context(), full{}, progress.onWritten); !errors.Is(err, errFull) {
 		t.Errorf("got %v", err)
 	}
 	if written := progress.samples["aa"]; written == 0 || written >= past.MaxSamples() {
@@ -409,7 +410,7 @@ func TestWriteEnds(t *testing.T) {
 	if past, err = backfill.Read(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
-	if err := past.Write(t.Context(), full{}); !errors.Is(err, errFull) {
+	if err := past.Write(t.Context(), full{}, progress.onWritten); !errors.Is(err, errFull) {
 		t.Errorf("a short past: got %v", err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
-	"github.com/chatwize-exporter/chatwize_exporter/collector"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/backfill"
 )
 
@@ -21,10 +20,10 @@ const (
 var began = time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // generated has a million sessions over three years, in disorder, and takes no memory.
-type generated struct{ api }
+type generated struct{}
 
-func (generated) Sessions(context.Context, string, time.Time, *client.Validator) iter.Seq2[client.Session, error] {
-	return func(yield func(client.Session, error) bool) {
+func (generated) Stream(_ context.Context, _ client.Chatbot, read func(iter.Seq2[client.Session, error]) error) error {
+	return read(func(yield func(client.Session, error) bool) {
 		for i := range million {
 			session := client.Session{
 				// 7919 has no divisor in common with a million.
@@ -35,14 +34,15 @@ func (generated) Sessions(context.Context, string, time.Time, *client.Validator)
 				return
 			}
 		}
-	}
+	})
 }
 
+func nothing(client.Chatbot, int) {}
+
 func generatedPast() backfill.Config {
-	nothing := func(collector.Chatbot, int) {}
 	return backfill.Config{
-		Source: newSource(generated{}), Chatbots: collector.Chatbots{{UUID: "7f5e5376dbf045cd8c72c60f428653d1"}},
-		Start: began.Add(-time.Hour), End: began.Add(years), Step: 5 * time.Minute, Sessions: nothing, Samples: nothing,
+		Source: generated{}, Chatbots: []client.Chatbot{{UUID: "7f5e5376dbf045cd8c72c60f428653d1"}},
+		Start: began.Add(-time.Hour), End: began.Add(years), Step: 5 * time.Minute, OnRead: nothing,
 	}
 }
 
@@ -85,7 +85,7 @@ func BenchmarkMillion(b *testing.B) {
 		b.ReportAllocs()
 		var written counter
 		for b.Loop() {
-			if err := past.Write(b.Context(), &written); err != nil {
+			if err := past.Write(b.Context(), &written, nothing); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -104,12 +104,12 @@ func TestMemory(t *testing.T) {
 	}
 	read := inUse()
 	most := read
-	past.Samples = func(collector.Chatbot, int) {
+	onWritten := func(client.Chatbot, int) {
 		var memory runtime.MemStats
 		runtime.ReadMemStats(&memory)
 		most = max(most, int64(memory.HeapAlloc))
 	}
-	if err := past.Write(t.Context(), io.Discard); err != nil {
+	if err := past.Write(t.Context(), io.Discard, onWritten); err != nil {
 		t.Fatal(err)
 	}
 	if got := float64(read-before) / million; got > 16 {

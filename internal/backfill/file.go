@@ -8,15 +8,15 @@ import (
 	"path/filepath"
 )
 
-// File is a file that is written whole or not at all. It comes into being beside the
-// place where it belongs, and moves there when it is complete.
+// File is a file that is written as a whole or not at all: a temporary file in the same
+// folder, renamed when it is complete.
 type File struct {
 	file *os.File
 	path string
 	kept bool
 }
 
-// Create begins a file. What is at path stays there until Keep.
+// Create creates a File for path. A file at path is kept until Keep.
 func Create(path string) (*File, error) {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
@@ -24,7 +24,7 @@ func Create(path string) (*File, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, errors.New("is not a regular file")
 	}
-	// Not os.CreateTemp, whose files only their owner can read.
+	// Only the owner can read files of os.CreateTemp.
 	temporary, err := os.OpenFile(path+"."+rand.Text()+".tmp", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, unquoted(err)
@@ -32,7 +32,7 @@ func Create(path string) (*File, error) {
 	return &File{file: temporary, path: path}, nil
 }
 
-// Keep puts the file where it belongs, once all of it is on the disk.
+// Keep syncs the file to the disk and renames it to its path.
 func (f *File) Keep() error {
 	if err := f.file.Sync(); err != nil {
 		return unquoted(err)
@@ -47,7 +47,7 @@ func (f *File) Keep() error {
 	return nil
 }
 
-// Discard removes the file, unless it was kept.
+// Discard removes the file, unless Keep succeeded.
 func (f *File) Discard() {
 	if !f.kept {
 		_ = f.file.Close()
@@ -55,13 +55,13 @@ func (f *File) Discard() {
 	}
 }
 
-// Write writes to the file. Its errors, like the others', do not quote the path.
+// Write writes to the file. Like all errors of File, its errors do not quote the path.
 func (f *File) Write(p []byte) (int, error) {
 	n, err := f.file.Write(p)
 	return n, unquoted(err)
 }
 
-// unquoted returns an error without the path that it quotes.
+// unquoted returns an error without the path in it.
 func unquoted(err error) error {
 	var path *fs.PathError
 	var link *os.LinkError

@@ -12,19 +12,21 @@ import (
 
 	"github.com/prometheus/common/model"
 
+	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
 )
 
-// Write writes the past as OpenMetrics 1.0, until ctx ends: metric after metric and
-// chatbot after chatbot, as the samples of a series have to stand together.
-func (p *Past) Write(ctx context.Context, out io.Writer) error {
+// Write writes the past as OpenMetrics 1.0 until ctx ends. It calls onWritten with the
+// number of samples of a chatbot that were written since the last call.
+func (p *Past) Write(ctx context.Context, out io.Writer, onWritten func(chatbot client.Chatbot, samples int)) error {
 	buffered := bufio.NewWriterSize(out, 1<<16)
-	for _, sum := range datedSums() {
-		// Errors of a buffered writer stay until Flush.
-		_, _ = buffered.WriteString("# HELP " + sum.Name + " " + escape(sum.Help) + "\n" +
-			"# TYPE " + sum.Name + " " + sum.Type() + "\n")
-		for i := range p.histories {
-			if err := p.writeSeries(ctx, buffered, sum, i); err != nil {
+	// OpenMetrics wants the samples of a metric, and of a series, side by side.
+	for _, metric := range collector.DatedMetrics() {
+		// A buffered writer returns its first error at Flush, too.
+		_, _ = buffered.WriteString("# HELP " + metric.Name + " " + escape(metric.Help) + "\n" +
+			"# TYPE " + metric.Name + " gauge\n")
+		for i, chatbot := range p.Chatbots {
+			if err := p.writeSeries(ctx, buffered, metric, i, func(samples int) { onWritten(chatbot, samples) }); err != nil {
 				return err
 			}
 		}
@@ -33,14 +35,14 @@ func (p *Past) Write(ctx context.Context, out io.Writer) error {
 	return buffered.Flush()
 }
 
-// writeSeries writes a metric of a chatbot.
-func (p *Past) writeSeries(ctx context.Context, out *bufio.Writer, sum collector.Sum, i int) error {
+// writeSeries writes a metric of the i-th chatbot.
+func (p *Past) writeSeries(ctx context.Context, out *bufio.Writer, metric collector.TallyMetric, i int, onWritten func(samples int)) error {
 	const often = 1 << 12
-	series := sum.Name + labels(p.Labels, p.Chatbots[i]) + " "
+	series := metric.Name + labels(p.Labels, p.Chatbots[i]) + " "
 	var line []byte
 	written := 0
-	for moment, summary := range p.histories[i].summaries(p.moments()) {
-		value, ok := sum.Value(summary)
+	for moment, tally := range p.chatbots[i].At(p.moments()) {
+		value, ok := metric.Value(tally)
 		if !ok {
 			continue
 		}
@@ -53,17 +55,17 @@ func (p *Past) writeSeries(ctx context.Context, out *bufio.Writer, sum collector
 			return err
 		}
 		if written++; written%often == 0 {
-			p.Samples(p.Chatbots[i], often)
+			onWritten(often)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 		}
 	}
-	p.Samples(p.Chatbots[i], written%often)
+	onWritten(written % often)
 	return nil
 }
 
-// appendTimestamp appends a moment in seconds, with what milliseconds it has.
+// appendTimestamp appends a time in seconds, with milliseconds if there are any.
 func appendTimestamp(line []byte, moment time.Time) []byte {
 	line = strconv.AppendInt(line, moment.Unix(), 10)
 	if milliseconds := moment.Nanosecond() / 1e6; milliseconds > 0 {
@@ -72,8 +74,8 @@ func appendTimestamp(line []byte, moment time.Time) []byte {
 	return line
 }
 
-// labels returns the labels of a chatbot's series.
-func labels(given model.LabelSet, chatbot collector.Chatbot) string {
+// labels returns the labels of the series of a chatbot.
+func labels(given model.LabelSet, chatbot client.Chatbot) string {
 	all := model.LabelSet{collector.ChatbotLabel: model.LabelValue(chatbot.UUID)}.Merge(given)
 	pairs := make([]string, 0, len(all))
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -82,7 +84,7 @@ func labels(given model.LabelSet, chatbot collector.Chatbot) string {
 	return "{" + strings.Join(pairs, ",") + "}"
 }
 
-// escape returns a label's value or a help text as OpenMetrics has it.
+// escape escapes the value of a label or a help text for OpenMetrics.
 func escape(text string) string {
 	return strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`).Replace(text)
 }

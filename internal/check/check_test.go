@@ -2,21 +2,18 @@ package check_test
 
 import (
 	"context"
-	"iter"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/go-kit/log"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rivo/uniseg"
 	"go.uber.org/goleak"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
-	"github.com/chatwize-exporter/chatwize_exporter/collector"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/check"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -24,13 +21,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // api fails for each chatbot as its UUID says.
 type api map[string]error
 
-func (a api) Sessions(_ context.Context, chatbot string, _ time.Time, _ *client.Validator) iter.Seq2[client.Session, error] {
-	return func(yield func(client.Session, error) bool) { yield(client.Session{HasLead: true}, a[chatbot]) }
+func (a api) FetchAll(_ context.Context, chatbots []client.Chatbot) (results []fetch.Result) {
+	for _, chatbot := range chatbots {
+		results = append(results, fetch.Result{Err: a[chatbot.UUID]})
+	}
+	return results
 }
 
-func (api) Chatbots(context.Context) ([]client.Chatbot, int, error) { return nil, 0, nil }
-
-func TestRun(t *testing.T) {
+func TestFetch(t *testing.T) {
 	until := time.Now().Add(10 * time.Minute)
 	statuses := []struct {
 		status string
@@ -45,21 +43,16 @@ func TestRun(t *testing.T) {
 		{"timed out", &client.Error{Reason: client.Timeout}},
 		{"connection failed", &client.Error{Reason: client.Network}},
 		{"not a session list", &client.Error{Reason: client.InvalidResponse, Status: 200}},
-		// The last, as nothing is asked for after it.
 		{"rate limited until " + until.Local().Format(time.TimeOnly), &client.Error{Reason: client.RateLimited, Status: 429, RetryAt: until}},
 	}
 	api := api{}
-	var chatbots collector.Chatbots
+	var chatbots []client.Chatbot
 	for _, s := range statuses {
 		api[s.status] = s.err
-		chatbots = append(chatbots, collector.Chatbot{UUID: s.status})
+		chatbots = append(chatbots, client.Chatbot{UUID: s.status})
 	}
-	source := collector.NewSource(collector.SourceConfig{
-		API: api, Concurrency: 1, Timeout: time.Minute, Registerer: prometheus.NewRegistry(), Logger: log.NewNopLogger(),
-	})
 	var done atomic.Int64
-	results := check.Run(t.Context(), source, chatbots[:len(chatbots)-1], func() { done.Add(1) })
-	results = append(results, check.Run(t.Context(), source, chatbots[len(chatbots)-1:], func() { done.Add(1) })...)
+	results := check.Fetch(t.Context(), api, chatbots, func() { done.Add(1) })
 	for i, s := range statuses {
 		r := results[i]
 		if r.Chatbot != s.status || r.Status != s.status || r.OK() != (s.err == nil) || (r.Sessions != nil) != r.OK() {

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Demo returns an account with three chatbots that have been busy for four weeks
-// before start and go on living: a shop with a steady day and night, a product
-// launch that took off two days ago, and a members' desk where most visitors are
-// known. The desk fails now and then, for twenty seconds every five minutes.
+// Demo returns an account with three chatbots, which have had sessions for four weeks
+// before start and go on: a shop with a daily pattern, a product launch that took off
+// two days ago, and a members' desk where most visitors are verified. The desk fails
+// for twenty seconds every five minutes.
 func Demo(key string, start time.Time) *Account {
 	begin := start.AddDate(0, 0, -28)
 	shop := Arrivals{
@@ -37,8 +37,8 @@ func Demo(key string, start time.Time) *Account {
 	}
 }
 
-// daily is a rate that swings around its mean over the day, in UTC: least at
-// three at night, most at three in the afternoon.
+// daily returns a rate with a daily pattern around mean, in UTC: lowest at 3:00, highest
+// at 15:00.
 func daily(mean, swing float64) func(time.Time) float64 {
 	return func(t time.Time) float64 {
 		hour := float64(t.Unix()%86400) / 3600
@@ -46,7 +46,7 @@ func daily(mean, swing float64) func(time.Time) float64 {
 	}
 }
 
-// takeOff is a rate that grows from next to nothing to top, half of it at middle.
+// takeOff returns a rate that grows from almost 0 to top, and is half of top at middle.
 func takeOff(top float64, middle time.Time) func(time.Time) float64 {
 	return func(t time.Time) float64 {
 		return 0.2 + top/(1+math.Exp(-t.Sub(middle).Hours()/8))

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// Session is a visitor's session; without a creation time it is malformed. What the visitor typed is made up from Number
-// when the session is sent; it looks personal and is nobody's.
+// Session is a visitor's session. Without a creation time it is malformed. What looks
+// like personal data in the response is made from Number.
 type Session struct {
 	Number            int
 	Created, Modified time.Time
 	Lead, Verified    bool
 }
 
-// Uniform returns the sessions of a chatbot that had n of them, one each interval
-// from start on: every third with a lead, every seventh with a verified identity.
+// Uniform returns n sessions, one each interval from start on: every third with a lead,
+// every seventh with a verified identity.
 func Uniform(n int, start time.Time, interval time.Duration) func(time.Time) iter.Seq[Session] {
 	return func(time.Time) iter.Seq[Session] {
 		return func(yield func(Session) bool) {
@@ -39,17 +39,17 @@ func Uniform(n int, start time.Time, interval time.Duration) func(time.Time) ite
 	}
 }
 
-// Arrivals are visitors who come at random moments (a Poisson process). The same
-// values give the same visitors, so that a list only ever grows with the clock.
+// Arrivals are visitors who come at random times (a Poisson process). The same values
+// give the same visitors, so that a list only grows with time.
 type Arrivals struct {
-	// Seed tells one chatbot's visitors from another's.
+	// Seed makes the visitors of chatbots differ.
 	Seed uint64
-	// Start is when the first of them may come.
+	// Start is when the first visitor may come.
 	Start time.Time
-	// PerHour is how many come in an hour, at a time; it must stay above 0.
+	// PerHour is the rate of visitors per hour at a time. It must be above 0.
 	PerHour func(time.Time) float64
-	// Lead and Verified are the shares that submit the lead form and have their
-	// identity verified, both within ten minutes.
+	// Lead and Verified are the shares of visitors who submit the lead form and whose
+	// identity is verified, both within ten minutes.
 	Lead, Verified float64
 }
 
@@ -77,8 +77,8 @@ func (a Arrivals) Sessions(now time.Time) iter.Seq[Session] {
 	}
 }
 
-// writeSessions writes sessions as the JSON array that the API answers with,
-// while they are generated. It stops where out does.
+// writeSessions writes sessions as a JSON array while they are generated. It stops when
+// out fails.
 func writeSessions(out io.Writer, sessions iter.Seq[Session]) {
 	const chunk = 32 << 10
 	buffer := make([]byte, 0, chunk+4<<10)
@@ -102,11 +102,11 @@ func writeSessions(out io.Writer, sessions iter.Seq[Session]) {
 
 const timestamp = "2006-01-02T15:04:05.000Z"
 
-// appendSession appends about 265 bytes of JSON, with the members that sessions
-// of the platform are known to have.
+// appendSession appends about 265 bytes of JSON, with the members that sessions of the
+// platform are known to have.
 func appendSession(b []byte, s Session) []byte {
 	var uuid [16]byte
-	// An odd multiplier gives each number a scattered UUID of its own.
+	// An odd multiplier gives each number a different UUID.
 	binary.BigEndian.PutUint64(uuid[:8], uint64(s.Number)*0x9e3779b97f4a7c15)
 	binary.BigEndian.PutUint64(uuid[8:], uint64(s.Number))
 	person := int64(s.Number)

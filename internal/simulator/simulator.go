@@ -1,6 +1,6 @@
-// Package simulator plays a Chatwize account over HTTP: growing session lists of
-// any length, errors, delays, answers that break off or never end. It drives the
-// exporter's demo, its tests and its benchmarks.
+// Package simulator simulates a Chatwize account over HTTP: session lists of any length
+// that grow, errors, delays, and responses that are cut off or never end. The demo, tests
+// and benchmarks use it.
 package simulator
 
 import (
@@ -8,12 +8,13 @@ import (
 	"encoding/json"
 	"io"
 	"iter"
+	"math"
 	"net/http"
 	"strings"
 	"time"
 )
 
-// Account is an [http.Handler] that answers like the Chatwize API for one account.
+// Account is an [http.Handler] that responds like the Chatwize API of one account.
 type Account struct {
 	// Key is the API key that requests must carry.
 	Key string
@@ -21,40 +22,40 @@ type Account struct {
 	Chatbots []Chatbot
 	// Now is the account's clock; nil means [time.Now].
 	Now func() time.Time
-	// Gzip compresses session lists for those who accept it.
+	// Gzip compresses session lists if the request accepts it.
 	Gzip bool
-	// IgnoreTimestamps answers with the whole list whatever span was asked for,
-	// as Chatwize is free to: only GPT-trainer documents the parameters.
+	// IgnoreTimestamps makes the account ignore the parameters of a query. A brand may
+	// do that: only GPT-trainer documents them.
 	IgnoreTimestamps bool
 }
 
 // Chatbot is one chatbot of an account.
 type Chatbot struct {
 	UUID, Name string
-	// Sessions returns the sessions that the chatbot has at a time; nil means none.
+	// Sessions returns the sessions of the chatbot at a time; nil means none.
 	Sessions func(now time.Time) iter.Seq[Session]
-	// Fault returns what goes wrong at a time; nil means nothing ever does.
+	// Fault returns what goes wrong at a time; nil means nothing.
 	Fault func(now time.Time) Fault
 }
 
-// Fault is what goes wrong with an answer. Its zero value is a right answer.
+// Fault is what is wrong with a response. Its zero value is a correct response.
 type Fault struct {
-	// Delay passes before the answer begins.
+	// Delay is the time before the response begins.
 	Delay time.Duration
-	// Status is the answer's status code; 0 means 200.
+	// Status is the status code; 0 means 200.
 	Status int
-	// Header is added to the answer's.
+	// Header is added to that of the response.
 	Header http.Header
-	// Body is sent in place of the session list; other statuses than 200 have one
-	// of their own.
+	// Body replaces the session list. Empty: the list, or a default for other
+	// statuses than 200.
 	Body string
-	// CutAfter breaks the connection after so many bytes of the list.
+	// CutAfter closes the connection after this number of bytes of the list.
 	CutAfter int64
-	// Endless makes the list go on for as long as somebody reads it.
+	// Endless makes a list without an end.
 	Endless bool
 }
 
-// ServeHTTP answers the requests that the API documents.
+// ServeHTTP responds to the requests that the API documents.
 func (a *Account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	if a.Now != nil {
@@ -87,7 +88,7 @@ func (a *Account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusNotFound)
 }
 
-// answer sends a status with a body as unhelpful as they come.
+// answer sends a status with a body that says no more than the status.
 func answer(w http.ResponseWriter, status int) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
@@ -141,7 +142,7 @@ func (a *Account) serveSessions(w http.ResponseWriter, r *http.Request, chatbot 
 		sessions = chatbot.Sessions(now)
 	}
 	if fault.Endless {
-		sessions = Uniform(1<<62, time.Unix(0, 0), 1)(now)
+		sessions = Uniform(math.MaxInt, time.Unix(0, 0), 1)(now)
 	}
 	if !a.IgnoreTimestamps {
 		from, to, ok := span(r.URL.Query())
@@ -168,8 +169,8 @@ func (a *Account) serveSessions(w http.ResponseWriter, r *http.Request, chatbot 
 
 func none(func(Session) bool) {}
 
-// span reads the timestamps of a query as GPT-trainer documents them: both ends
-// inclusive, ISO 8601 in UTC with milliseconds.
+// span parses the timestamps of a query: ISO 8601 in UTC with milliseconds. Both ends
+// are inclusive. Source: GPT-trainer.
 func span(query map[string][]string) (from, to time.Time, ok bool) {
 	for name, end := range map[string]*time.Time{"start_timestamp": &from, "end_timestamp": &to} {
 		for _, value := range query[name] {
@@ -183,14 +184,14 @@ func span(query map[string][]string) (from, to time.Time, ok bool) {
 	return from, to, true
 }
 
-// between yields the sessions created in a span; a zero time leaves that end open.
+// between yields the sessions created in a span. A zero time leaves that end open.
 func between(sessions iter.Seq[Session], from, to time.Time) iter.Seq[Session] {
 	if from.IsZero() && to.IsZero() {
 		return sessions
 	}
 	return func(yield func(Session) bool) {
 		for session := range sessions {
-			// The API writes milliseconds, so that is what it compares.
+			// The API writes milliseconds, so it compares milliseconds.
 			created := session.Created.Truncate(time.Millisecond)
 			if created.Before(from) || !to.IsZero() && created.After(to) {
 				continue
@@ -202,8 +203,7 @@ func between(sessions iter.Seq[Session], from, to time.Time) iter.Seq[Session] {
 	}
 }
 
-// cuttingWriter breaks the connection, in the way net/http has for that, once it
-// has let so many bytes through.
+// cuttingWriter closes the connection after left bytes.
 type cuttingWriter struct {
 	out  http.ResponseWriter
 	left int64

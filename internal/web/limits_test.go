@@ -18,16 +18,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
-	"github.com/chatwize-exporter/chatwize_exporter/collector"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
 
 // countingAPI counts requests for chatbots too.
 type countingAPI struct{ slowAPI }
 
-func (a countingAPI) Chatbots(context.Context) ([]client.Chatbot, int, error) {
+func (a countingAPI) Chatbots(context.Context) (*client.ChatbotsResponse, error) {
 	a.requests.Add(1)
-	return nil, 0, nil
+	return &client.ChatbotsResponse{}, nil
 }
 
 // counted finds the counters that are not 0.
@@ -37,11 +36,11 @@ var counted = regexp.MustCompile(`(?m)^\w+_total\{.*\} [^0].*$`)
 // else: it asks the API for nothing and is in no counter.
 func TestRefused(t *testing.T) {
 	const (
-		method    = "only GET and HEAD are served here\n"
-		body      = "a request has no body here\n"
+		method    = "Method Not Allowed\n"
+		body      = "requests must not have a body\n"
 		oneTarget = "give one target, as in /probe?target=UUID\n"
 		noUUID    = "the target is not a UUID; write 32 hexadecimal digits, with or without dashes\n"
-		unknown   = "the target is not one of the chatbots that --chatwize.chatbot names; add it there\n"
+		unknown   = "the target is not one of the configured chatbots; add it to the settings of the exporter\n"
 	)
 	known, one := func() io.Reader { return strings.NewReader("x") }, func() io.Reader { return io.MultiReader(strings.NewReader("x")) }
 	tests := []struct {
@@ -59,8 +58,7 @@ func TestRefused(t *testing.T) {
 		{"POST", "/", nil, 405, method},
 		{"POST", "/sd", nil, 405, method},
 		{"POST", "/probe?target=" + shop, nil, 405, method},
-		{"POST", "/nowhere", nil, 405, method},
-		{"PUT", "//metrics", nil, 405, method},
+		{"POST", "/nowhere", nil, 404, "404 page not found\n"},
 		{"GET", "/metrics", known, 413, body},
 		{"GET", "/metrics", one, 413, body},
 		{"HEAD", "/metrics", known, 413, body},
@@ -79,7 +77,7 @@ func TestRefused(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		api := countingAPI{slowAPI{new(atomic.Int64)}}
-		handler := newHandlerWith(t, api, web.Config{Registry: prometheus.NewRegistry()}, collector.Chatbot{UUID: shop}, collector.Chatbot{UUID: desk})
+		handler := newHandlerWith(t, api, web.Config{Registry: prometheus.NewRegistry()}, client.Chatbot{UUID: shop}, client.Chatbot{UUID: desk})
 		for _, test := range tests {
 			request := httptest.NewRequest(test.method, test.path, nil)
 			if test.body != nil {
@@ -249,7 +247,7 @@ func TestWriteDeadline(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				response := &slowReader{ResponseRecorder: httptest.NewRecorder(), t: t}
-				newHandler(t, "/metrics", collector.Chatbot{UUID: "never"}, collector.Chatbot{UUID: shop}).ServeHTTP(response, test.request)
+				newHandler(t, "/metrics", client.Chatbot{UUID: "never"}, client.Chatbot{UUID: shop}).ServeHTTP(response, test.request)
 				response.wantDeadline("for the rest")
 				if response.pieces < test.pieces {
 					t.Errorf("wrote %d pieces, want %d or more", response.pieces, test.pieces)

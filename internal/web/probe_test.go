@@ -15,7 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
-	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/apimetrics"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
 
@@ -39,13 +40,13 @@ func chatbots(page string) (uuids map[string]bool, others []string) {
 // is spelled: under the UUID and name that were configured or discovered.
 func TestProbe(t *testing.T) {
 	const last = "7f5e5376-dbf0-45cd-8c72-c60f428653d3"
-	configured := []collector.Chatbot{{UUID: shop, Name: "Shop"}, {UUID: desk}, {UUID: last, Name: "Last"}}
+	configured := []client.Chatbot{{UUID: shop, Name: "Shop"}, {UUID: desk}, {UUID: last, Name: "Last"}}
 	synctest.Test(t, func(t *testing.T) {
 		api := slowAPI{new(atomic.Int64)}
 		for directory, handler := range map[string]http.Handler{
 			"configured": newHandlerOf(t, api, "/metrics", configured...),
-			"discovered": newDiscoveringHandler(t, false, func() ([]client.Chatbot, int, error) {
-				return []client.Chatbot{{UUID: shop, Name: "Shop"}, {UUID: desk}, {UUID: last, Name: "Last"}}, 0, nil
+			"discovered": newDiscoveringHandler(t, false, func() (*client.ChatbotsResponse, error) {
+				return &client.ChatbotsResponse{Chatbots: []client.Chatbot{{UUID: shop, Name: "Shop"}, {UUID: desk}, {UUID: last, Name: "Last"}}}, nil
 			}),
 		} {
 			for target, want := range map[string][2]string{
@@ -76,7 +77,7 @@ func TestProbe(t *testing.T) {
 func TestProbeTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := slowAPI{new(atomic.Int64)}
-		handler := newHandlerOf(t, api, "/metrics", collector.Chatbot{UUID: shop})
+		handler := newHandlerOf(t, api, "/metrics", client.Chatbot{UUID: shop})
 		go get(handler, "GET", "/metrics", nil)
 		synctest.Wait()
 		start := time.Now()
@@ -95,23 +96,21 @@ func TestProbeTimeout(t *testing.T) {
 // listingAPI lists chatbots.
 type listingAPI struct {
 	slowAPI
-	list func() ([]client.Chatbot, int, error)
+	list func() (*client.ChatbotsResponse, error)
 }
 
-func (a listingAPI) Chatbots(context.Context) ([]client.Chatbot, int, error) { return a.list() }
+func (a listingAPI) Chatbots(context.Context) (*client.ChatbotsResponse, error) { return a.list() }
 
-func newDiscoveringHandler(t *testing.T, probeOnly bool, list func() ([]client.Chatbot, int, error)) http.Handler {
+func newDiscoveringHandler(t *testing.T, probeOnly bool, list func() (*client.ChatbotsResponse, error)) http.Handler {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	source := collector.NewSource(collector.SourceConfig{
-		API: listingAPI{slowAPI{new(atomic.Int64)}, list}, Concurrency: 4, Timeout: 30 * time.Second,
-		Registerer: registry, Logger: log.NewNopLogger(),
-	})
-	discovery := collector.NewDiscovery(source, time.Minute)
-	registry.MustRegister(discovery)
+	metrics := apimetrics.New(registry)
+	config := newConfig(listingAPI{slowAPI{new(atomic.Int64)}, list}, metrics)
 	handler, err := web.NewHandler(web.Config{
-		TelemetryPath: "/metrics", Directory: discovery, Chatbots: collector.New(source, discovery), ProbeOnly: probeOnly,
-		Registry: registry, Logger: log.NewNopLogger(),
+		Options:   web.Options{TelemetryPath: "/metrics", ProbeOnly: probeOnly},
+		Directory: fetch.NewDiscovery(config, fetch.DiscoveryOptions{Interval: time.Minute, OnAttempt: metrics.SetDiscovery}),
+		Source:    fetch.NewSource(config, fetch.SourceOptions{}),
+		Registry:  registry, Logger: log.NewNopLogger(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -123,11 +122,13 @@ func TestServiceDiscovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var list []client.Chatbot
 		err := error(&client.Error{Reason: client.ServerError, Status: 500})
-		handler := newDiscoveringHandler(t, false, func() ([]client.Chatbot, int, error) { return list, 0, err })
+		handler := newDiscoveringHandler(t, false, func() (*client.ChatbotsResponse, error) {
+			return &client.ChatbotsResponse{Chatbots: list}, err
+		})
 
 		// Where nothing is known, Prometheus keeps what it has.
 		if got := get(handler, "GET", "/sd", nil); got.Code != http.StatusServiceUnavailable ||
-			got.Body.String() != "the chatbots could not be discovered; the exporter's log says why\n" {
+			got.Body.String() != "the chatbots could not be discovered; the log of the exporter says why\n" {
 			t.Errorf("got %d with %s", got.Code, got.Body)
 		}
 		page := get(handler, "GET", "/metrics", nil)
@@ -170,9 +171,9 @@ func TestServiceDiscovery(t *testing.T) {
 func TestProbeOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lists := 0
-		handler := newDiscoveringHandler(t, true, func() ([]client.Chatbot, int, error) {
+		handler := newDiscoveringHandler(t, true, func() (*client.ChatbotsResponse, error) {
 			lists++
-			return []client.Chatbot{{UUID: shop}}, 0, nil
+			return &client.ChatbotsResponse{Chatbots: []client.Chatbot{{UUID: shop}}}, nil
 		})
 		page := get(handler, "GET", "/metrics", nil).Body.String()
 		if uuids, others := chatbots(page); len(uuids) > 0 || len(others) == 0 || lists != 0 || strings.Contains(page, "chatwize_discovery_up ") {
@@ -191,9 +192,9 @@ func TestProbeOnly(t *testing.T) {
 // under its UUID.
 func TestProbeWhileDiscoveryHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		handler := newDiscoveringHandler(t, true, func() ([]client.Chatbot, int, error) {
+		handler := newDiscoveringHandler(t, true, func() (*client.ChatbotsResponse, error) {
 			time.Sleep(time.Hour)
-			return nil, 0, &client.Error{Reason: client.Timeout}
+			return nil, &client.Error{Reason: client.Timeout}
 		})
 		start := time.Now()
 		page := get(handler, "GET", "/probe?target="+shop, http.Header{"X-Prometheus-Scrape-Timeout-Seconds": {"10"}}).Body.String()

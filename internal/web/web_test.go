@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"html"
 	"io"
-	"iter"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -19,12 +18,14 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/version"
 	"go.uber.org/goleak"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
-	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/apimetrics"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
 
@@ -34,8 +35,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // chatbot named never needs for ever. It counts the requests.
 type slowAPI struct{ requests *atomic.Int64 }
 
-func (a slowAPI) Sessions(ctx context.Context, chatbot string, _ time.Time, _ *client.Validator) iter.Seq2[client.Session, error] {
-	return func(yield func(client.Session, error) bool) {
+func (a slowAPI) Sessions(ctx context.Context, chatbot string, _ client.SessionsOptions) (*client.SessionsResponse, error) {
+	return &client.SessionsResponse{Sessions: func(yield func(client.Session, error) bool) {
 		a.requests.Add(1)
 		takes := time.Second
 		if chatbot == "never" {
@@ -47,29 +48,37 @@ func (a slowAPI) Sessions(ctx context.Context, chatbot string, _ time.Time, _ *c
 		case <-ctx.Done():
 			yield(client.Session{}, &client.Error{Reason: client.Timeout, Err: ctx.Err()})
 		}
-	}
+	}}, nil
 }
 
-func (slowAPI) Chatbots(context.Context) ([]client.Chatbot, int, error) { return nil, 0, nil }
+func (slowAPI) Chatbots(context.Context) (*client.ChatbotsResponse, error) {
+	return &client.ChatbotsResponse{}, nil
+}
 
-func newHandler(t *testing.T, path string, chatbots ...collector.Chatbot) http.Handler {
+func newHandler(t *testing.T, path string, chatbots ...client.Chatbot) http.Handler {
 	t.Helper()
 	return newHandlerOf(t, slowAPI{new(atomic.Int64)}, path, chatbots...)
 }
 
-func newHandlerOf(t *testing.T, api slowAPI, path string, chatbots ...collector.Chatbot) http.Handler {
+func newHandlerOf(t *testing.T, api slowAPI, path string, chatbots ...client.Chatbot) http.Handler {
 	t.Helper()
-	return newHandlerWith(t, api, web.Config{TelemetryPath: path, Registry: prometheus.NewRegistry()}, chatbots...)
+	return newHandlerWith(t, api, web.Config{Options: web.Options{TelemetryPath: path}, Registry: prometheus.NewRegistry()}, chatbots...)
+}
+
+// newConfig returns a Config of an account for up to four requests at a time.
+func newConfig(api fetch.API, metrics *apimetrics.Metrics) fetch.Config {
+	return fetch.Config{API: api, Gate: fetch.NewGate(4, 30*time.Second), CountFailure: metrics.CountFailure, Logger: log.NewNopLogger()}
 }
 
 // newHandlerWith completes a Config, whose default path is /metrics.
-func newHandlerWith(t *testing.T, api collector.API, config web.Config, chatbots ...collector.Chatbot) http.Handler {
+func newHandlerWith(t *testing.T, api fetch.API, config web.Config, chatbots ...client.Chatbot) http.Handler {
 	t.Helper()
-	source := collector.NewSource(collector.SourceConfig{
-		API: api, Concurrency: 4, Timeout: 30 * time.Second, Registerer: config.Registry, Logger: log.NewNopLogger(),
-	})
+	config.Source = fetch.NewSource(newConfig(api, apimetrics.New(config.Registry)), fetch.SourceOptions{})
+	if config.Logger == nil {
+		config.Logger = log.NewNopLogger()
+	}
 	config.TelemetryPath = cmp.Or(config.TelemetryPath, "/metrics")
-	config.Directory, config.Chatbots = collector.Chatbots(chatbots), collector.New(source, collector.Chatbots(chatbots))
+	config.Directory = fetch.Configured(chatbots)
 	config.TimeoutOffset = 500 * time.Millisecond
 	handler, err := web.NewHandler(config)
 	if err != nil {
@@ -145,14 +154,14 @@ func TestEndpoints(t *testing.T) {
 
 // The landing page says what is served, with its address, and links to nothing else.
 func TestLandingPage(t *testing.T) {
-	for probeOnly, shows := range map[bool]string{false: "of every chatbot and of the exporter", true: "of the exporter"} {
-		handler := newDiscoveringHandler(t, probeOnly, func() ([]client.Chatbot, int, error) { return nil, 0, nil })
+	for probeOnly, shows := range map[bool]string{false: "of all chatbots and of the exporter", true: "of the exporter"} {
+		handler := newDiscoveringHandler(t, probeOnly, func() (*client.ChatbotsResponse, error) { return &client.ChatbotsResponse{Chatbots: nil}, nil })
 		page := get(handler, "GET", "/", nil).Body.String()
 		for _, want := range []string{
 			"<title>Chatwize exporter</title>", "Prometheus exporter for Chatwize chatbots", "Version: " + version.Info(),
 			`<a href="/metrics">Metrics</a>: ` + shows + "<",
-			`<a href="/sd">Service discovery</a>: every chatbot`,
-			`<a href="/probe">Probe</a>: one chatbot's metrics`,
+			`<a href="/sd">Service discovery</a>: all chatbots`,
+			`<a href="/probe">Probe</a>: metrics of one chatbot`,
 			`<a href="/-/healthy">Healthy</a>: `,
 			`<a href="/-/ready">Ready</a>: `,
 		} {
@@ -190,7 +199,7 @@ func TestScrapeTimeout(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.header, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				handler := newHandler(t, "/metrics", collector.Chatbot{UUID: "never"}, collector.Chatbot{UUID: "healthy"})
+				handler := newHandler(t, "/metrics", client.Chatbot{UUID: "never"}, client.Chatbot{UUID: "healthy"})
 				start := time.Now()
 				got := get(handler, "GET", "/metrics", http.Header{"X-Prometheus-Scrape-Timeout-Seconds": {test.header}})
 				if took := time.Since(start); got.Code != 200 || took != test.want {
@@ -214,7 +223,7 @@ func TestScrapeTimeout(t *testing.T) {
 func TestOverlap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := slowAPI{new(atomic.Int64)}
-		handler := newHandlerOf(t, api, "/metrics", collector.Chatbot{UUID: "shared"})
+		handler := newHandlerOf(t, api, "/metrics", client.Chatbot{UUID: "shared"})
 		first, leave := context.WithCancel(t.Context())
 		var scrapes sync.WaitGroup
 		scrapes.Go(func() {
@@ -241,9 +250,9 @@ func TestOverlap(t *testing.T) {
 // A page is compressed with gzip, at its fastest, for those who accept that and for
 // no one else, and is the same.
 func TestCompression(t *testing.T) {
-	var chatbots []collector.Chatbot
+	var chatbots []client.Chatbot
 	for i := range 100 {
-		chatbots = append(chatbots, collector.Chatbot{UUID: fmt.Sprintf("%032x", i), Name: "Zoë"})
+		chatbots = append(chatbots, client.Chatbot{UUID: fmt.Sprintf("%032x", i), Name: "Zoë"})
 	}
 	tests := []struct {
 		accepts  []string // none: no such header
@@ -307,7 +316,7 @@ func TestFormat(t *testing.T) {
 		"application/openmetrics-text;version=1.0.0,text/plain;q=0.5": {"application/openmetrics-text; version=1.0.0;", "\n# EOF\n"},
 	}
 	synctest.Test(t, func(t *testing.T) {
-		handler := newHandler(t, "/metrics", collector.Chatbot{UUID: shop})
+		handler := newHandler(t, "/metrics", client.Chatbot{UUID: shop})
 		for accepts, want := range tests {
 			for _, path := range []string{"/metrics", "/probe?target=" + shop} {
 				got := get(handler, "GET", path, http.Header{"Accept": {accepts}})
@@ -330,8 +339,10 @@ func TestGatheringFails(t *testing.T) {
 		description := prometheus.NewDesc("broken", "Cannot be gathered.", nil, nil)
 		registry.MustRegister(invalid{prometheus.NewInvalidMetric(description, errors.New("two\nlines"))})
 		var logged strings.Builder
-		handler := newHandlerWith(t, slowAPI{new(atomic.Int64)}, web.Config{Registry: registry, Logger: log.NewLogfmtLogger(&logged)},
-			collector.Chatbot{UUID: shop})
+		handler := newHandlerWith(t, slowAPI{new(atomic.Int64)}, web.Config{
+			Registry: registry, Logger: level.NewFilter(log.NewLogfmtLogger(&logged), level.AllowInfo()),
+		},
+			client.Chatbot{UUID: shop})
 
 		ctx, leave := context.WithCancel(t.Context())
 		leave()
@@ -366,7 +377,7 @@ func (c invalid) Collect(metrics chan<- prometheus.Metric) { metrics <- c.Metric
 // The counters on a page include the scrape that made the page.
 func TestCountersOfThisScrape(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		got := get(newHandler(t, "/metrics", collector.Chatbot{UUID: "never"}), "GET", "/metrics", nil)
+		got := get(newHandler(t, "/metrics", client.Chatbot{UUID: "never"}), "GET", "/metrics", nil)
 		if want := `chatwize_api_errors_total{reason="timeout"} 1`; !strings.Contains(got.Body.String(), want) {
 			t.Errorf("%s is missing in\n%s", want, got.Body)
 		}

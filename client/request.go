@@ -1,0 +1,71 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Limits for reading the body of a failed response.
+const (
+	maxDiscarded   = 4 << 10 // bytes
+	discardTimeout = 50 * time.Millisecond
+)
+
+// request is a GET request to an endpoint of the API.
+type request struct {
+	endpoint  string
+	path      []string
+	query     url.Values
+	validator Validator // of a list; zero: the request is not conditional
+}
+
+// get sends a request. It returns a response with status 200, or with status 304
+// if the request was conditional. Any other outcome is an [*Error].
+func (c *Client) get(ctx context.Context, r request) (*http.Response, error) {
+	key, err := c.config.Key(ctx)
+	if err != nil {
+		return nil, &Error{Reason: Unauthorized, Err: fmt.Errorf("reading the API key: %w", err)}
+	}
+	target := c.config.URL.JoinPath(r.path...)
+	target.RawQuery = r.query.Encode()
+	request, err := http.NewRequestWithContext(withEndpoint(ctx, r.endpoint), http.MethodGet, target.String(), nil)
+	if err != nil {
+		return nil, &Error{Reason: Network, Err: fmt.Errorf("building the request: %w", err)}
+	}
+	request.Header.Set("Authorization", "Bearer "+key)
+	request.Header.Set("Accept", "application/json")
+	// The transport would decompress the body itself, and hide how many bytes
+	// came over the network.
+	request.Header.Set("Accept-Encoding", "gzip")
+	request.Header.Set("User-Agent", c.config.UserAgent)
+	r.validator.setConditions(request.Header)
+
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, transportError(ctx, err)
+	}
+	switch {
+	case response.StatusCode == http.StatusOK:
+		return response, nil
+	case response.StatusCode == http.StatusNotModified && r.validator != (Validator{}):
+		return response, nil
+	}
+	err = statusError(response)
+	discard(response)
+	return nil, err
+}
+
+// discard closes a response. It reads a short body first, so that the connection
+// can be used again.
+func discard(response *http.Response) {
+	if response.ContentLength <= maxDiscarded {
+		late := time.AfterFunc(discardTimeout, func() { response.Body.Close() })
+		defer late.Stop()
+		_, _ = io.CopyN(io.Discard, response.Body, response.ContentLength)
+	}
+	response.Body.Close()
+}

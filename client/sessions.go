@@ -1,0 +1,129 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/klauspost/readahead"
+)
+
+// timestampLayout is how the API wants timestamps in a query: ISO 8601 in UTC with
+// milliseconds.
+const timestampLayout = "2006-01-02T15:04:05.000Z"
+
+// Session holds what is counted of a visitor's session. Personal data is skipped
+// in the response and never becomes a Go value.
+type Session struct {
+	// Created and Modified are the session's created_at and modified_at, zero if
+	// missing or unreadable.
+	Created, Modified time.Time
+	// HasLead reports whether the visitor submitted the lead form.
+	HasLead bool
+	// IdentityVerified reports whether the visitor's identity was verified and saved.
+	IdentityVerified bool
+	// Malformed reports whether the session breaks the documented shape: its uuid,
+	// created_at or modified_at is missing or unreadable, or its meta, meta.user
+	// or meta.auth_data is neither object nor null.
+	Malformed bool
+}
+
+// SessionsOptions restricts a request for sessions. Its zero value asks for all of
+// them.
+type SessionsOptions struct {
+	// Since asks only for sessions created at this time or later, in milliseconds.
+	// Servers may ignore it: only GPT-trainer documents the parameter.
+	Since time.Time
+	// Validator, if not zero, makes the request conditional: the response is
+	// NotModified if the list is the one that the Validator came with.
+	Validator Validator
+}
+
+// SessionsResponse is a response to a request for sessions.
+type SessionsResponse struct {
+	// NotModified reports whether the list is the one of the request's Validator.
+	NotModified bool
+	// Validator identifies the list in a later request.
+	Validator Validator
+	// Sessions yields the sessions while the response arrives; none if NotModified.
+	// It yields a failure once, last, as an [*Error]: then discard the sessions
+	// before it, as the list is incomplete. Range over it exactly once, which
+	// also closes the response.
+	Sessions iter.Seq2[Session, error]
+}
+
+// Sessions requests the sessions of a chatbot and returns when the headers of the
+// response are there. The error is an [*Error].
+//
+// Source: "Fetch all Sessions" of the Chatwize API; SessionsOptions.Since: of the
+// GPT-trainer API.
+func (c *Client) Sessions(ctx context.Context, uuid string, options SessionsOptions) (*SessionsResponse, error) {
+	query := url.Values{}
+	if !options.Since.IsZero() {
+		query.Set("start_timestamp", options.Since.UTC().Format(timestampLayout))
+	}
+	response, err := c.get(ctx, request{
+		endpoint: EndpointSessions, path: []string{"api/v1/chatbot", uuid, "sessions"},
+		query: query, validator: options.Validator,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode == http.StatusNotModified {
+		response.Body.Close()
+		return &SessionsResponse{
+			NotModified: true, Validator: options.Validator, Sessions: func(func(Session, error) bool) {},
+		}, nil
+	}
+	body, err := newBody(ctx, response)
+	if err != nil {
+		response.Body.Close()
+		return nil, err
+	}
+	return &SessionsResponse{Validator: newValidator(response.Header), Sessions: c.readSessions(body)}, nil
+}
+
+// readSessions yields the sessions in a body and closes it.
+func (c *Client) readSessions(body *body) iter.Seq2[Session, error] {
+	return func(yield func(Session, error) bool) {
+		buffers, ok := c.buffers.Get().(*buffers)
+		if !ok {
+			buffers = newBuffers()
+		}
+		defer c.buffers.Put(buffers)
+		// Receive and decompress while earlier bytes are decoded.
+		ahead, err := readahead.NewReaderBuffer(body, buffers.ahead)
+		if err != nil {
+			body.Close()
+			yield(Session{}, &Error{Reason: Network, Err: fmt.Errorf("reading ahead: %w", err)})
+			return
+		}
+		defer ahead.Close()
+		defer body.Close() // before ahead.Close, which waits for the current read
+		for session, err := range decodeSessions(ahead, buffers.decoding) {
+			if err != nil {
+				err = body.explain(err)
+			}
+			if !yield(session, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// buffers is the memory for reading a list.
+type buffers struct {
+	decoding []byte
+	ahead    [][]byte
+}
+
+func newBuffers() *buffers {
+	b := &buffers{decoding: make([]byte, bufferSize)}
+	for range 2 {
+		b.ahead = append(b.ahead, make([]byte, bufferSize))
+	}
+	return b
+}

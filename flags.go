@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/version"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
+
+	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/backfill"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/check"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/flags"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
+)
+
+// The commands.
+const (
+	serveCommand    = "serve"
+	demoCommand     = "demo"
+	checkCommand    = "check"
+	backfillCommand = "backfill"
+)
+
+// tokenVariable is the environment variable that may hold the API key. There is no
+// flag for the key, because others can see flags in the list of processes.
+const tokenVariable = "CHATWIZE_TOKEN"
+
+// settings are the command and the values of all flags.
+type settings struct {
+	command   string
+	account   accounts.Config
+	tokenFile string
+	web       web.Options
+	listen    *toolkit.FlagConfig
+	check     check.Command
+	backfill  backfill.Command
+
+	logLevel, logFormat string
+}
+
+// parse parses the command line and the environment. For --help and the like it
+// writes to stdout and ends the process.
+func parse(arguments []string, stdout io.Writer) (*settings, error) {
+	s := &settings{}
+	app := kingpin.New(program, "Prometheus exporter for Chatwize chatbots: sessions, leads and verified identities.\n\n"+
+		"The API key is read from the file that --chatwize.token-file names, or from $"+tokenVariable+".").
+		Version(version.Print(program)).
+		UsageWriter(stdout)
+	app.HelpFlag.Short('h')
+	s.addCommands(app)
+	s.addAccountFlags(app)
+	s.addWebFlags(app)
+	s.addLogFlags(app)
+
+	arguments, err := flags.Arguments(app, arguments)
+	if err != nil {
+		return nil, err
+	}
+	if s.command, err = app.Parse(arguments); err != nil {
+		return nil, flags.Unquoted(err)
+	}
+	return s, nil
+}
+
+func (s *settings) addCommands(app *kingpin.Application) {
+	app.Command(serveCommand, "Serve the metrics of the account's chatbots.").Default()
+	app.Command(demoCommand, "Serve the metrics of a simulated account, whatever account is set.")
+
+	checkFlags := app.Command(checkCommand, "Fetch every chatbot once and print a table; exit with status 1 if any fetch failed.")
+	flags.OneOf(checkFlags.Flag("format",
+		"Output format: table, json.").
+		Default("table"), &s.check.Format, check.Formats...)
+
+	backfillFlags := app.Command(backfillCommand, "Write the past as OpenMetrics, to import into Prometheus with promtool: "+
+		"at each step the sessions created until then, and those of them that have a lead or a verified identity today. "+
+		"Deleted sessions are missing, as the API does not list them. "+
+		"A lead or a verified identity counts from the creation of its session. "+
+		"Each list is fetched as a whole; raise --chatwize.timeout for long ones.")
+	flags.Time(backfillFlags.Flag("start",
+		"Time of the first sample: a date (in UTC) or a time in RFC 3339. Default: the first session. Earlier sessions, and those without a readable creation time, count from there on.").
+		PlaceHolder("TIME"), &s.backfill.Start)
+	flags.Time(backfillFlags.Flag("end",
+		"Time of the last sample: a date (in UTC) or a time in RFC 3339. Default: now.").
+		PlaceHolder("TIME"), &s.backfill.End)
+	flags.Duration(backfillFlags.Flag("step",
+		"Time between samples. Prometheus shows gaps if it is more than 5m.").
+		Default("5m"), &s.backfill.Step, time.Second)
+	flags.Labels(backfillFlags.Flag("label",
+		"Label of all series. Repeatable. Give job and instance as in the scrape configuration, so that past and live series are the same.").
+		PlaceHolder("NAME=VALUE"), &s.backfill.Labels, collector.ChatbotLabel)
+	backfillFlags.Flag("output",
+		"File to write, as a whole or not at all. Default: standard output.").
+		PlaceHolder("FILE").StringVar(&s.backfill.Output)
+}
+
+func (s *settings) addAccountFlags(app *kingpin.Application) {
+	account := &s.account
+	account.UserAgent = version.ComponentUserAgent(program)
+	flags.BaseURL(app.Flag("chatwize.url",
+		"Base URL of the Chatwize API.").
+		Envar("CHATWIZE_URL").Default("https://app.chatwize.ai"), &account.URL)
+	app.Flag("chatwize.token-file",
+		"File that holds the API key. It is read again when it changes.").
+		Envar("CHATWIZE_TOKEN_FILE").PlaceHolder("FILE").StringVar(&s.tokenFile)
+	flags.Chatbots(app.Flag("chatwize.chatbot",
+		"Chatbot to fetch. Repeatable; in the environment separated by commas or newlines. Default: all of the account.").
+		Envar("CHATWIZE_CHATBOTS").PlaceHolder("UUID[=NAME]"), &account.Chatbots)
+	flags.Duration(app.Flag("chatwize.timeout",
+		"Maximum duration of a fetch. The scrape timeout of Prometheus shortens it.").
+		Envar("CHATWIZE_TIMEOUT").Default("30s"), &account.Timeout, time.Millisecond)
+	flags.Duration(app.Flag("chatwize.timeout-offset",
+		"Subtracted from the scrape timeout of Prometheus, so that the response arrives in time. At most half of the timeout is subtracted.").
+		Envar("CHATWIZE_TIMEOUT_OFFSET").Default("500ms"), &s.web.TimeoutOffset, 0)
+	flags.Int(app.Flag("chatwize.concurrency",
+		"Maximum number of concurrent requests to the API, over all scrapes.").
+		Envar("CHATWIZE_CONCURRENCY").Default("4"), &account.Concurrency, 1)
+	flags.Duration(app.Flag("chatwize.cache-ttl",
+		"How long the numbers of a chatbot may be served again; 0: every scrape fetches.").
+		Envar("CHATWIZE_CACHE_TTL").Default("0s"), &account.Source.CacheTTL, 0)
+	flags.Duration(app.Flag("chatwize.discovery-interval",
+		"How long a discovered list of chatbots is kept.").
+		Envar("CHATWIZE_DISCOVERY_INTERVAL").Default("5m"), &account.DiscoveryInterval, 0)
+	flags.Duration(app.Flag("chatwize.window",
+		"Incremental mode: between full fetches, fetch only sessions younger than this; 0: off.").
+		Envar("CHATWIZE_WINDOW").Default("0s"), &account.Source.Window, 0)
+	flags.Duration(app.Flag("chatwize.full-interval",
+		"In incremental mode, time from one full fetch to the next.").
+		Envar("CHATWIZE_FULL_INTERVAL").Default("1h"), &account.Source.FullInterval, 0)
+	flags.Bool(app.Flag("chatwize.probe-only",
+		"Serve chatbots on /probe only. --web.telemetry-path then has the metrics of the exporter itself only.").
+		Envar("CHATWIZE_PROBE_ONLY"), &s.web.ProbeOnly)
+}
+
+func (s *settings) addWebFlags(app *kingpin.Application) {
+	flags.Text(app.Flag("web.telemetry-path",
+		"Path under which the metrics are served.").
+		Default("/metrics"), &s.web.TelemetryPath, web.CheckTelemetryPath)
+	s.listen = kingpinflag.AddFlags(app, ":10113")
+}
+
+func (s *settings) addLogFlags(app *kingpin.Application) {
+	flags.OneOf(app.Flag("log.level",
+		"Only log messages of this severity or above: debug, info, warn, error.").
+		Default("info"), &s.logLevel, "debug", "info", "warn", "error")
+	flags.OneOf(app.Flag("log.format",
+		"Format of log messages: logfmt, json.").
+		Default("logfmt"), &s.logFormat, "logfmt", "json")
+}
+
+// setKey sets the API key of an account, after it has read it once.
+func (s *settings) setKey(ctx context.Context, account *accounts.Config) error {
+	const flag = "--chatwize.token-file (CHATWIZE_TOKEN_FILE)"
+	source, token := flag, os.Getenv(tokenVariable)
+	switch {
+	case s.tokenFile != "" && token != "":
+		return fmt.Errorf("there are two API keys: give either %s or %s", flag, tokenVariable)
+	case s.tokenFile != "":
+		account.Key = accounts.FileKey(s.tokenFile)
+	case token != "":
+		source, account.Key = tokenVariable, accounts.InlineKey(token)
+	default:
+		return errors.New("there is no API key: write it into a file and name that with " + flag + ", or set " + tokenVariable)
+	}
+	if _, err := account.Key(ctx); err != nil {
+		return fmt.Errorf("%s: %w", source, err)
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+// Package accounts puts together what an account consists of.
+package accounts
+
+import (
+	"context"
+	"net/url"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/apimetrics"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
+)
+
+// Config describes an account and how it is asked.
+type Config struct {
+	// URL is the base URL of the API.
+	URL *url.URL
+	// Key returns the API key; see [FileKey] and [InlineKey].
+	Key func(context.Context) (string, error)
+	// UserAgent is sent with each request to the API.
+	UserAgent string
+	// Chatbots are the chatbots to fetch. None: the API is asked for all of them.
+	Chatbots []client.Chatbot
+	// DiscoveryInterval is how long a list of chatbots from the API is kept.
+	DiscoveryInterval time.Duration
+	// Concurrency is the maximum number of concurrent requests to the API.
+	Concurrency int
+	// Timeout is the maximum duration of a fetch, including its retries.
+	Timeout time.Duration
+	// Source has the settings for the cache and for incremental mode.
+	Source fetch.SourceOptions
+}
+
+// Account is an account that can be asked.
+type Account struct {
+	Source    *fetch.Source
+	Directory fetch.Directory
+}
+
+// New returns an Account. It registers the metrics of its API with registerer.
+func New(config Config, registerer prometheus.Registerer, logger log.Logger) *Account {
+	metrics := apimetrics.New(registerer)
+	shared := fetch.Config{
+		API: client.New(client.Config{
+			URL:       config.URL,
+			Key:       config.Key,
+			UserAgent: config.UserAgent,
+			Transport: metrics.Instrument(client.NewTransport(config.Concurrency)),
+		}),
+		Gate:         fetch.NewGate(config.Concurrency, config.Timeout),
+		CountFailure: metrics.CountFailure,
+		Logger:       logger,
+	}
+	account := &Account{Source: fetch.NewSource(shared, config.Source), Directory: fetch.Configured(config.Chatbots)}
+	if len(config.Chatbots) == 0 {
+		account.Directory = fetch.NewDiscovery(shared, fetch.DiscoveryOptions{
+			Interval: config.DiscoveryInterval, OnAttempt: metrics.SetDiscovery,
+		})
+	}
+	return account
+}

@@ -1,0 +1,63 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/prometheus/common/config"
+)
+
+// FileKey returns a function that reads the API key from a file, each time anew so
+// that the key can be rotated. Its errors do not quote the file or its name, which may
+// be a key in the wrong place.
+func FileKey(file string) func(context.Context) (string, error) {
+	secret := config.NewFileSecret(file)
+	return func(ctx context.Context) (string, error) {
+		if err := checkFile(file); err != nil {
+			return "", err
+		}
+		key, err := secret.Fetch(ctx)
+		if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
+			return "", fmt.Errorf("the file cannot be read: %w; name a file that holds the API key", pathError.Err)
+		}
+		if err != nil {
+			return "", err
+		}
+		return checked(key)
+	}
+}
+
+// InlineKey returns a function that returns key without white space around it.
+func InlineKey(key string) func(context.Context) (string, error) {
+	key = strings.TrimSpace(key)
+	return func(context.Context) (string, error) { return checked(key) }
+}
+
+// checkFile returns an error if reading a file may block or read more than a key. It
+// leaves errors of access to the reader.
+func checkFile(file string) error {
+	const maxSize = 64 << 10 // bytes
+	info, err := os.Stat(file)
+	if err == nil && !info.IsDir() && (!info.Mode().IsRegular() || info.Size() > maxSize) {
+		return errors.New("is not a small regular file; name a file that holds the API key")
+	}
+	return nil
+}
+
+// checked returns a key, or an error if it cannot be sent in an HTTP header. The error
+// does not quote it.
+func checked(key string) (string, error) {
+	if key == "" {
+		return "", errors.New("holds no API key; write the key, and nothing else, there")
+	}
+	for _, c := range []byte(key) {
+		if c <= ' ' || c > '~' {
+			return "", errors.New("holds more than an API key, which is one word of ASCII letters, digits and signs; write the key, and nothing else, there")
+		}
+	}
+	return key, nil
+}

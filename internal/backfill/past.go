@@ -1,0 +1,165 @@
+package backfill
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/common/model"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
+)
+
+// Source passes all sessions of a chatbot to read, as [fetch.Source] does, and again
+// from the first after a transient failure. Its error names the chatbot.
+type Source interface {
+	Stream(ctx context.Context, chatbot client.Chatbot, read func(iter.Seq2[client.Session, error]) error) error
+}
+
+// Config describes the past to write.
+type Config struct {
+	Source   Source
+	Chatbots []client.Chatbot
+	// Start is when the first sample is. Zero: the first full second, as promtool may
+	// round fractions, after the first session of all chatbots was created.
+	Start time.Time
+	// End is when the last sample is, not before Start.
+	End time.Time
+	// Step is the time between samples. The last step may be shorter.
+	Step time.Duration
+	// Labels are given to all series, in addition to the chatbot.
+	Labels model.LabelSet
+	// OnRead is called, concurrently, with the number of sessions of a chatbot that
+	// were read since the last call.
+	OnRead func(chatbot client.Chatbot, sessions int)
+	// Logger gets the numbers of sessions without a usable creation time.
+	Logger log.Logger
+}
+
+// Past is what chatbots were in a span of time. Its memory depends on the number of
+// sessions, not of samples; see [tally.Past].
+type Past struct {
+	Config
+	chatbots []chatbotPast // in the order of Config.Chatbots
+}
+
+// chatbotPast is the past of a chatbot.
+type chatbotPast struct {
+	tally.Past
+	undated int // number of sessions without a readable creation time
+	future  int // number of sessions that are left out because they are created in the future
+}
+
+// Read fetches the sessions of all chatbots. It fails if any fetch fails.
+func Read(ctx context.Context, config Config) (*Past, error) {
+	past := &Past{Config: config, chatbots: make([]chatbotPast, len(config.Chatbots))}
+	fetches, ctx := errgroup.WithContext(ctx)
+	for i, chatbot := range config.Chatbots {
+		fetches.Go(func() error {
+			return config.Source.Stream(ctx, chatbot, func(sessions iter.Seq2[client.Session, error]) (err error) {
+				past.chatbots[i], err = config.read(chatbot, sessions)
+				return err
+			})
+		})
+	}
+	if err := fetches.Wait(); err != nil {
+		return nil, err
+	}
+	if past.Start.IsZero() {
+		past.Start = past.first()
+	}
+	past.report()
+	return past, nil
+}
+
+// read reads the sessions of a chatbot.
+func (c Config) read(chatbot client.Chatbot, sessions iter.Seq2[client.Session, error]) (chatbotPast, error) {
+	const often = 1 << 12
+	var past chatbotPast
+	n := 0
+	for session, err := range sessions {
+		if err != nil {
+			return chatbotPast{}, err
+		}
+		past.add(session, c.Start, c.End)
+		if n++; n%often == 0 {
+			c.OnRead(chatbot, often)
+		}
+	}
+	c.OnRead(chatbot, n%often)
+	return past, nil
+}
+
+func (p *chatbotPast) add(session client.Session, start, end time.Time) {
+	created := session.Created
+	switch {
+	case created.IsZero():
+		p.undated++
+		p.AddAlways(session)
+	case created.After(end):
+		if created.After(time.Now()) {
+			p.future++
+		}
+	case !created.After(start), created.Unix() <= 0:
+		// A chatbot did not begin before 1970.
+		p.AddAlways(session)
+	default:
+		p.Add(session)
+	}
+}
+
+// first returns the default of Config.Start, or End if there is no session.
+func (p *Past) first() time.Time {
+	first := p.End
+	for i := range p.chatbots {
+		if at, ok := p.chatbots[i].First(); ok && at.Before(first) {
+			first = at
+		}
+	}
+	if second := first.Truncate(time.Second); second.Before(first) {
+		first = second.Add(time.Second)
+	}
+	if first.After(p.End) {
+		return p.End
+	}
+	return first
+}
+
+// report logs the numbers of sessions without a usable creation time.
+func (p *Past) report() {
+	for i, past := range p.chatbots {
+		if past.undated > 0 {
+			level.Warn(p.Logger).Log("msg", "sessions without a readable creation time are counted from the first sample on",
+				"chatbot", p.Chatbots[i].UUID, "sessions", past.undated, "from", p.Start.UTC().Format(time.RFC3339))
+		}
+		if past.future > 0 {
+			level.Warn(p.Logger).Log("msg", "sessions with a creation time in the future are left out",
+				"chatbot", p.Chatbots[i].UUID, "sessions", past.future, "hint", "compare the clock of this machine with that of the API")
+		}
+	}
+}
+
+// moments yields the times of the samples: from Start by steps, and End.
+func (p *Past) moments() iter.Seq[time.Time] {
+	return func(yield func(time.Time) bool) {
+		for at := p.Start; at.Before(p.End); at = at.Add(p.Step) {
+			if !yield(at) {
+				return
+			}
+		}
+		yield(p.End)
+	}
+}
+
+// MaxSamples returns the maximum number of samples. There are fewer if a chatbot had no
+// session at first.
+func (p *Past) MaxSamples() int {
+	span := p.End.Sub(p.Start)
+	moments := 1 + int((span+p.Step-1)/p.Step)
+	return len(collector.DatedMetrics()) * len(p.chatbots) * moments
+}

@@ -1,0 +1,182 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
+)
+
+// call is a fetch of a chatbot that several may wait for.
+type call struct {
+	chatbot client.Chatbot
+	ctx     context.Context         // ends when nobody waits any more
+	cancel  context.CancelCauseFunc // of ctx
+	begun   time.Time
+	done    chan struct{} // closed when result is set
+	result  Result
+
+	// Guarded by Source.mutex.
+	waiting  int       // number of those who wait
+	reported bool      // whether its failure has been counted and logged
+	deadline time.Time // latest deadline of those who wait, zero if one has none
+}
+
+// join returns the call of a chatbot that has not ended, or a new one, and reports
+// whether it is new.
+func (s *Source) join(ctx context.Context, chatbot client.Chatbot) (c *call, isNew bool) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	c = s.calls[chatbot.UUID]
+	if c == nil {
+		isNew = true
+		// The one who began it may leave before the others.
+		free, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+		c = &call{chatbot: chatbot, ctx: free, cancel: cancel, begun: time.Now(), done: make(chan struct{})}
+		s.calls[chatbot.UUID] = c
+	}
+	deadline, _ := ctx.Deadline()
+	if c.waiting == 0 || !c.deadline.IsZero() && (deadline.IsZero() || deadline.After(c.deadline)) {
+		c.deadline = deadline
+	}
+	c.waiting++
+	return c, isNew
+}
+
+// wait returns the result of a call, or an error if ctx ends before. The last who
+// leaves ends the call.
+func (s *Source) wait(ctx context.Context, c *call) Result {
+	begun := time.Now()
+	select {
+	case <-c.done:
+		return c.result
+	case <-ctx.Done():
+	}
+	if s.leave(c, context.Cause(ctx)) {
+		c.cancel(context.Cause(ctx))
+		<-c.done
+		return c.result
+	}
+	now := time.Now()
+	err := &Error{Reason: client.Timeout, Err: fmt.Errorf("waiting for a fetch that others still wait for: %w", context.Cause(ctx))}
+	s.fail(c, err, context.Cause(ctx))
+	return Result{Finished: now, Took: now.Sub(begun), Err: err}
+}
+
+// leave reports whether nobody waits for a call any more. Nobody can join a call that
+// all have left, or that was too slow for somebody: it may hang.
+func (s *Source) leave(c *call, cause error) bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	c.waiting--
+	if c.waiting == 0 || errors.Is(cause, context.DeadlineExceeded) {
+		s.remove(c)
+	}
+	return c.waiting == 0
+}
+
+// fail counts and logs the failure of a call, once. Clients that disconnected are not
+// counted as failures.
+func (s *Source) fail(c *call, err, cause error) {
+	s.mutex.Lock()
+	skip := c.reported || errors.Is(cause, context.Canceled)
+	c.reported = c.reported || !skip
+	s.mutex.Unlock()
+	if skip {
+		return
+	}
+	keyvals := []any{"msg", "fetching the sessions failed", "chatbot", c.chatbot.UUID}
+	if c.chatbot.Name != "" {
+		keyvals = append(keyvals, "name", c.chatbot.Name)
+	}
+	s.report(err, client.EndpointSessions, keyvals...)
+}
+
+// remove needs s.mutex.
+func (s *Source) remove(c *call) {
+	if s.calls[c.chatbot.UUID] == c {
+		delete(s.calls, c.chatbot.UUID)
+	}
+}
+
+// start starts calls in their order, each as soon as there is a slot.
+func (s *Source) start(calls []*call) {
+	for _, c := range calls {
+		if err := s.acquire(c); err != nil {
+			now := time.Now()
+			s.end(c, Result{Finished: now, Took: now.Sub(c.begun), Err: err})
+			continue
+		}
+		go func() {
+			result := s.run(c)
+			s.Gate.release()
+			s.end(c, result)
+		}()
+	}
+}
+
+// acquire waits for a slot for a call.
+func (s *Source) acquire(c *call) error {
+	if err := s.Gate.checkPause(); err != nil {
+		return err
+	}
+	if err := s.Gate.acquire(c.ctx); err != nil {
+		return err
+	}
+	if s.expired(c) {
+		// The end of a scrape releases slots. No request must begin then.
+		s.Gate.release()
+		return s.Gate.noSlot(context.DeadlineExceeded)
+	}
+	return nil
+}
+
+// expired reports whether the deadlines of all who wait for a call have passed.
+func (s *Source) expired(c *call) bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return !c.deadline.IsZero() && !time.Now().Before(c.deadline)
+}
+
+// run fetches the tally of a call's chatbot and remembers it.
+func (s *Source) run(c *call) Result {
+	ctx, cancel := context.WithTimeout(c.ctx, s.Gate.timeout)
+	defer cancel()
+	state, _ := s.states.Get(c.chatbot.UUID)
+	begun := time.Now()
+	sum, err := try(ctx, s.Gate, func(ctx context.Context) (tally.Tally, error) { return s.fetchTally(ctx, c.chatbot, &state) })
+	now := time.Now()
+	result := Result{Tally: sum, Finished: now, Took: now.Sub(begun), Err: err}
+	if !isPaused(err) {
+		state.took = result.Took
+	}
+	if err == nil {
+		state.last = result
+	}
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.calls[c.chatbot.UUID] != c {
+		// A later call may have remembered something newer.
+		took := state.took
+		state, _ = s.states.Get(c.chatbot.UUID)
+		state.took = took
+	}
+	s.states.Add(c.chatbot.UUID, state)
+	return result
+}
+
+// end gives a call its result.
+func (s *Source) end(c *call, result Result) {
+	c.result = result
+	if result.Err != nil {
+		s.fail(c, result.Err, context.Cause(c.ctx))
+	}
+	s.mutex.Lock()
+	s.remove(c)
+	s.mutex.Unlock()
+	close(c.done)
+	c.cancel(nil)
+}

@@ -1,0 +1,46 @@
+package fetch
+
+import (
+	"time"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+)
+
+// Hint returns what an operator can do about a failed fetch from an endpoint of the
+// API (see [client.Endpoint]). It names settings by what they are, not by flags.
+func Hint(err error, endpoint string) string {
+	switch reason := ReasonOf(err); reason {
+	case client.Unauthorized:
+		if StatusOf(err) == 0 {
+			return "write the API key, and nothing else, into the key file"
+		}
+		return "check that the API key is this account's and still valid"
+	case client.NotFound:
+		if endpoint == client.EndpointChatbots {
+			return "name the chatbots in the settings, as not every brand lists them; or check the base URL"
+		}
+		return "check the UUID of the chatbot, and that the base URL is the brand of the account"
+	case client.RateLimited:
+		return "scrape less often"
+	case client.Timeout:
+		return "raise the scrape timeout of Prometheus, the timeout of fetches or the concurrency; or check the network to the API"
+	case client.Network:
+		return "check the base URL, and DNS, proxy and firewall between here and the API"
+	case client.ServerError:
+		return "wait; if it lasts, ask the support of the platform"
+	default: // client.UnexpectedStatus, client.InvalidResponse
+		return "check the base URL; if it is right, the API has changed: report it to the maintainers of the exporter"
+	}
+}
+
+// streamHint is Hint for a command that fetches once.
+func streamHint(err error) string {
+	switch until := PausedUntil(err); {
+	case !until.IsZero():
+		return "try again after " + until.UTC().Format(time.RFC3339) + ", or raise the timeout of fetches to wait for it"
+	case ReasonOf(err) == client.Timeout:
+		return "raise the timeout of fetches, or check the network to the API"
+	default:
+		return Hint(err, client.EndpointSessions)
+	}
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	stdlog "log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/common/version"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/simulator"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
+)
+
+// shutdownTimeout is how long running scrapes may go on after a signal.
+const shutdownTimeout = 5 * time.Second
+
+// serve serves the metrics of an account until ctx ends, and then until running scrapes
+// end or shutdownTimeout has passed.
+func serve(ctx context.Context, settings *settings, account accounts.Config, logger log.Logger, slogger *slog.Logger) error {
+	if err := toolkit.Validate(*settings.listen.WebConfigFile); err != nil {
+		return fmt.Errorf("--web.config.file: %s; fix that file or remove the flag", strings.Join(strings.Fields(err.Error()), " "))
+	}
+	handler, err := newHandler(account, settings.web, logger)
+	if err != nil {
+		return err
+	}
+	server := newServer(handler, slog.NewLogLogger(slogger.Handler(), slog.LevelWarn))
+	chatbots := "to be discovered"
+	if n := len(account.Chatbots); n > 0 {
+		chatbots = strconv.Itoa(n)
+	}
+	level.Info(logger).Log("msg", "Starting "+program, "version", version.Info(), "api", account.URL, "chatbots", chatbots)
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // if it cannot listen
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		deadline, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		stopped <- server.Shutdown(deadline)
+	}()
+	if err := toolkit.ListenAndServe(server, settings.listen, slogger); !errors.Is(err, http.ErrServerClosed) {
+		level.Error(logger).Log("msg", "Cannot serve", "err", err, "hint", "check --web.listen-address, --web.config.file and --web.systemd-socket")
+		return errFailed
+	}
+	level.Info(logger).Log("msg", "Shutting down", "grace", shutdownTimeout)
+	if err := <-stopped; err != nil {
+		level.Warn(logger).Log("msg", "Scrapes were cut off", "err", err)
+	}
+	return nil
+}
+
+// newServer returns a server that limits how long and how much clients may send.
+func newServer(handler http.Handler, errorLog *stdlog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10, // bytes
+
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     errorLog,
+	}
+}
+
+// newHandler returns the handler of all endpoints for an account.
+func newHandler(config accounts.Config, options web.Options, logger log.Logger) (http.Handler, error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		versioncollector.NewCollector(program),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	account := accounts.New(config, registry, logger)
+	return web.NewHandler(web.Config{
+		Options:   options,
+		Directory: account.Directory,
+		Source:    account.Source,
+		Registry:  registry,
+		Logger:    logger,
+	})
+}
+
+// startDemo starts a simulated account on a loopback port, and makes account that one.
+func startDemo(account *accounts.Config) (stop func(), err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	key := rand.Text()
+	server := &http.Server{Handler: simulator.Demo(key, time.Now())}
+	go func() { _ = server.Serve(listener) }()
+	account.URL = &url.URL{Scheme: "http", Host: listener.Addr().String()}
+	account.Key = accounts.InlineKey(key)
+	account.Chatbots = nil
+	return func() { _ = server.Close() }, nil
+}

@@ -1,0 +1,325 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/chatwize-exporter/chatwize_exporter/internal/simulator"
+)
+
+// All metrics of chatbots and of the exporter are on one page, whatever way the
+// settings are given. The key is on no page and in no log.
+func TestServe(t *testing.T) {
+	api := startAPI(t, nil)
+	keyFile := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(keyFile, []byte(key+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		environment, arguments []string
+		name                   string // of the shop
+		logs                   string // a part of the log
+	}{
+		"by flags": {nil, []string{"--chatwize.url=" + api, "--chatwize.token-file=" + keyFile,
+			"--chatwize.chatbot=" + shop + "=Shop, the first", "--chatwize.chatbot=" + desk, "--log.level=debug"},
+			"Shop, the first", "level=debug "},
+		"by environment, with the command": {[]string{"CHATWIZE_URL=" + api, "CHATWIZE_TOKEN=" + key,
+			"CHATWIZE_CHATBOTS= " + shop + " = Shop, " + desk + ",\n"}, []string{"serve", "--log.format=json"},
+			"Shop", `"chatbots":"2"`},
+		"chatbots separated by newlines": {[]string{"CHATWIZE_URL=" + api, "CHATWIZE_TOKEN_FILE=" + keyFile,
+			"CHATWIZE_CHATBOTS=" + shop + "=Shop\n" + desk}, nil,
+			"Shop", "chatbots=2"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			e := start(t, test.environment, test.arguments...)
+			page := e.get(t, "/metrics")
+			contains(t, page,
+				`chatwize_up{chatbot="`+shop+`"} 1`,
+				`chatwize_sessions{chatbot="`+shop+`"} 1000`,
+				`chatwize_sessions_with_lead{chatbot="`+shop+`"} 334`,
+				`chatwize_sessions_with_verified_identity{chatbot="`+shop+`"} 143`,
+				`chatwize_malformed_sessions{chatbot="`+shop+`"} 0`,
+				`chatwize_last_session_created_timestamp_seconds{chatbot="`+shop+`"} 1.770822e+09`,
+				`chatwize_chatbot_info{chatbot="`+shop+`",name="`+test.name+`"} 1`,
+				`chatwize_up{chatbot="`+desk+`"} 0`,
+				`chatwize_chatbot_info{chatbot="`+desk+`",name="`+desk+`"} 1`,
+				`chatwize_api_errors_total{reason="not_found"} 1`,
+				`chatwize_api_errors_total{reason="timeout"} 0`,
+				`chatwize_api_requests_total{code="200",endpoint="sessions"} 1`,
+				`chatwize_api_requests_total{code="404",endpoint="sessions"} 1`,
+				`chatwize_api_request_duration_seconds_count{endpoint="sessions"} 2`,
+				`chatwize_exporter_build_info{`, "go_goroutines ", "# TYPE process_", "promhttp_metric_handler_requests_total{",
+			)
+			if strings.Contains(page, `chatwize_sessions{chatbot="`+desk+`"}`) {
+				t.Error("a chatbot that is down has numbers")
+			}
+			problems, err := promlint.New(strings.NewReader(page)).Lint()
+			if err != nil || len(problems) > 0 {
+				t.Errorf("promlint: %v, %v", problems, err)
+			}
+			contains(t, e.get(t, "/"), "Chatwize exporter", `href="/metrics"`)
+			contains(t, e.get(t, "/-/healthy")+e.get(t, "/-/ready"), "OK\nOK\n")
+			if status := e.stop(); status != 0 {
+				t.Errorf("exit status %d", status)
+			}
+			logged := e.log.String()
+			contains(t, logged, test.logs, "api", desk, "not_found", "Shutting down")
+			if strings.Contains(page+logged, key) {
+				t.Error("the key is shown")
+			}
+			isDebugged, isJSON := strings.Contains(logged, "level=debug"), true
+			for line := range strings.Lines(logged) {
+				isJSON = isJSON && json.Valid([]byte(line))
+			}
+			if isDebugged != strings.HasPrefix(test.logs, "level=debug") || isJSON != strings.HasPrefix(test.logs, `"`) {
+				t.Errorf("logged %s", logged)
+			}
+		})
+	}
+}
+
+// A shutdown waits for a running scrape, which gets a complete response.
+func TestShutdownWaitsForScrape(t *testing.T) {
+	asked, release := make(chan bool), make(chan bool)
+	e := start(t, []string{"CHATWIZE_TOKEN=" + key}, "--chatwize.chatbot="+shop,
+		"--chatwize.url="+startAPI(t, func(time.Time) simulator.Fault {
+			asked <- true
+			<-release
+			return simulator.Fault{}
+		}))
+	page, status := make(chan string, 1), make(chan int, 1)
+	go func() {
+		defer close(page)
+		page <- e.get(t, "/metrics")
+	}()
+	<-asked
+	go func() { status <- e.stop() }()
+	e.log.waitFor(t, "Shutting down")
+	close(release)
+	contains(t, <-page, `chatwize_sessions{chatbot="`+shop+`"} 1000`)
+	if got := <-status; got != 0 || strings.Contains(e.log.String(), "cut off") {
+		t.Errorf("exit status %d: %s", got, e.log)
+	}
+}
+
+// The key can be changed, and its file be missing for a while, without a restart.
+func TestKeyFileChanges(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	e := &exporter{}
+	write := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(up int, logged ...string) {
+		t.Helper()
+		e.log.take()
+		contains(t, e.get(t, "/metrics"), fmt.Sprintf(`chatwize_up{chatbot="%s"} %d`, shop, up))
+		contains(t, e.log.take(), logged...)
+	}
+	const noKey = `hint="write the API key, and nothing else, into the key file"`
+	write("outdated")
+	e = start(t, []string{"CHATWIZE_TOKEN_FILE=" + file}, "--chatwize.chatbot="+shop, "--chatwize.url="+startAPI(t, nil))
+	want(0, "reason=unauthorized", "401", `hint="check that the API key`)
+	write(key)
+	want(1)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	want(0, "reason=unauthorized", `err="reading the API key: the file cannot be read: `, noKey)
+	write("")
+	want(0, "reason=unauthorized", `err="reading the API key: holds no API key`, noKey)
+	write(key)
+	want(1)
+}
+
+// A fetch ends with the scrape timeout of Prometheus or with --chatwize.timeout,
+// whichever is first. With --chatwize.concurrency=1, the second chatbot is not asked
+// meanwhile.
+func TestTimeout(t *testing.T) {
+	api := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.URL.Path, shop) || !strings.HasPrefix(r.UserAgent(), "chatwize_exporter/") {
+			t.Errorf("got a request for %s from %s", r.URL.Path, r.UserAgent())
+		}
+		<-r.Context().Done()
+	}))
+	defer api.Close()
+	environment := []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_URL=" + api.URL}
+	begun := time.Now()
+	e := start(t, environment, "--chatwize.chatbot="+shop, "--chatwize.chatbot="+desk,
+		"--chatwize.timeout=50s", "--chatwize.timeout-offset=100ms", "--chatwize.concurrency=1")
+	contains(t, e.get(t, "/metrics", "X-Prometheus-Scrape-Timeout-Seconds", "0.3"),
+		`chatwize_up{chatbot="`+shop+`"} 0`, `chatwize_up{chatbot="`+desk+`"} 0`, `chatwize_api_errors_total{reason="timeout"} 2`)
+	contains(t, e.log.String(), "waiting for one of 1 request slots")
+
+	e = start(t, environment, "--chatwize.chatbot="+shop, "--chatwize.timeout=100ms")
+	contains(t, e.get(t, "/metrics"), `chatwize_api_errors_total{reason="timeout"} 1`)
+	if took := time.Since(begun); took > 25*time.Second { // less than any other timeout
+		t.Errorf("took %v", took)
+	}
+}
+
+// Without configured chatbots the exporter asks the API for its chatbots. The list of
+// configured chatbots costs no request.
+func TestDiscovery(t *testing.T) {
+	var lists atomic.Int64
+	account := &simulator.Account{Key: key, Chatbots: []simulator.Chatbot{{UUID: shop, Name: "Shop"}, {UUID: desk, Name: "Desk"}}}
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/chatbots") {
+			lists.Add(1)
+		}
+		account.ServeHTTP(w, r)
+	}))
+	defer api.Close()
+	environment := []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_URL=" + api.URL}
+	wantLists := func(want int64) {
+		t.Helper()
+		if n := lists.Swap(0); n != want {
+			t.Errorf("the list was fetched %d times, want %d", n, want)
+		}
+	}
+
+	e := start(t, environment)
+	contains(t, e.get(t, "/metrics"),
+		`chatwize_chatbot_info{chatbot="`+shop+`",name="Shop"} 1`, `chatwize_chatbot_info{chatbot="`+desk+`",name="Desk"} 1`,
+		"\nchatwize_discovery_up 1\n", `chatwize_api_requests_total{code="200",endpoint="chatbots"} 1`)
+	contains(t, e.get(t, "/sd"), `{"targets":["`+desk+`"],"labels":{"__meta_chatwize_chatbot_name":"Desk"}}`)
+	contains(t, e.get(t, "/probe?target="+shop), `chatwize_up{chatbot="`+shop+`"} 1`)
+	contains(t, e.log.String(), `chatbots="to be discovered"`)
+	wantLists(1)
+
+	// Only probes, and a list that is due at once.
+	e = start(t, environment, "--chatwize.probe-only=true", "--chatwize.discovery-interval=1ns")
+	contains(t, e.get(t, "/sd")+e.get(t, "/sd"), shop)
+	if page := e.get(t, "/metrics"); strings.Contains(page, "chatwize_up{") {
+		t.Errorf("a chatbot is shown on\n%s", page)
+	}
+	wantLists(2)
+
+	e = start(t, environment, "--chatwize.chatbot="+shop)
+	page := e.get(t, "/metrics") + e.get(t, "/sd") + e.get(t, "/probe?target="+shop)
+	contains(t, page, `chatwize_chatbot_info{chatbot="`+shop+`",name="`+shop+`"} 1`, `"__meta_chatwize_chatbot_name":"`+shop+`"`)
+	if strings.Contains(page, "chatwize_discovery_up") {
+		t.Errorf("discovery is shown on\n%s", page)
+	}
+	wantLists(0)
+}
+
+// --web.config.file switches on TLS and basic authentication. Errors of connections
+// are logged as warnings.
+func TestWebConfig(t *testing.T) {
+	server := httptest.NewUnstartedServer(nil)
+	server.StartTLS()
+	defer server.Close()
+	folder := t.TempDir()
+	certificate := server.TLS.Certificates[0]
+	privateKey, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{
+		"cert.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}),
+		"key.pem":  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateKey}),
+		"web.yml": []byte("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n" +
+			// The password is "open sesame".
+			"basic_auth_users: {prometheus: $2a$04$5ohdgefSj7eyPqtYEK.p6.FMilz0iQwlC4ES3A7ktfUGLyQ60BlmO}\n"),
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := start(t, nil, "demo", "--web.config.file="+filepath.Join(folder, "web.yml"))
+	defer http.DefaultClient.CloseIdleConnections()
+	get := func(client *http.Client, url, password string) int {
+		t.Helper()
+		request, err := http.NewRequest(http.MethodGet, url+"/-/healthy", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.SetBasicAuth("prometheus", password)
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		return response.StatusCode
+	}
+	for password, want := range map[string]int{"open sesame": 200, "guessed": 401} {
+		if got := get(server.Client(), strings.Replace(e.url, "http:", "https:", 1), password); got != want {
+			t.Errorf("with password %q: got %d, want %d", password, got, want)
+		}
+	}
+	if got := get(http.DefaultClient, e.url, "open sesame"); got != 400 {
+		t.Errorf("without TLS: got %d, want 400", got)
+	}
+	e.log.waitFor(t, "TLS handshake error")
+	for line := range strings.Lines(e.log.String()) {
+		if strings.Contains(line, "TLS handshake error") {
+			contains(t, line, "level=warn", "time=")
+		}
+	}
+}
+
+// A web configuration that cannot be used is an error at start, in one line.
+func TestWrongWebConfig(t *testing.T) {
+	folder := t.TempDir()
+	other := filepath.Join(folder, "prometheus.yml")
+	if err := os.WriteFile(other, []byte("global: {}\nscrape_configs: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct{ file, want string }{
+		"missing":            {filepath.Join(folder, "missing.yml"), "open " + filepath.Join(folder, "missing.yml") + ": "},
+		"of another program": {other, "yaml: unmarshal errors: line 1: field global not found in type web.Config line 2: field scrape_configs not found in type web.Config; "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := execute(t, nil, "demo", "--web.config.file="+test.file)
+			if got.status != 1 || got.stdout != "" || strings.Count(got.stderr, "\n") != 1 ||
+				!strings.HasPrefix(got.stderr, "chatwize_exporter: error: --web.config.file: "+test.want) ||
+				!strings.HasSuffix(got.stderr, "; fix that file or remove the flag\n") {
+				t.Errorf("got %+v, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// An exporter that cannot listen logs an error that names the flag, and ends.
+func TestCannotListen(t *testing.T) {
+	taken := start(t, nil, "demo")
+	got := execute(t, nil, "demo", "--log.level=error", "--web.listen-address="+strings.TrimPrefix(taken.url, "http://"))
+	if got.status != 1 || got.stdout != "" || strings.Count(got.stderr, "\n") != 1 {
+		t.Errorf("got %+v", got)
+	}
+	contains(t, got.stderr, "level=error", "bind: ", `hint="check --web.listen-address, `)
+}
+
+// A key that is sent unencrypted over a network is warned of.
+func TestUnencryptedKey(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // so that nothing is sent
+	for url, want := range map[string]int{
+		"http://api.example": 1, "https://api.example": 0, "http://localhost:1": 0, "http://127.0.0.1:1": 0,
+	} {
+		got := executeUntil(ctx, t, []string{"CHATWIZE_TOKEN=" + key}, "check", "--chatwize.chatbot="+shop, "--chatwize.url="+url)
+		const warning = ` msg="The API key is sent unencrypted" hint="use https in --chatwize.url"`
+		if n := strings.Count(got.stderr, warning); n != want || strings.Count(got.stderr, "level=warn") != want {
+			t.Errorf("%s: got %d warnings, want %d: %s", url, n, want, got.stderr)
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	stdlog "log"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// pipe is a listener for the one connection that it holds.
+type pipe struct {
+	connections chan net.Conn
+	closed      chan struct{}
+}
+
+func (p *pipe) Accept() (net.Conn, error) {
+	select {
+	case connection := <-p.connections:
+		return connection, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipe) Close() error {
+	close(p.closed)
+	return nil
+}
+
+func (p *pipe) Addr() net.Addr { return &net.UnixAddr{} }
+
+// dial returns a connection to the exporter's server with a handler. The connection is
+// in memory, so that it has the clock of synctest.
+func dial(t *testing.T, handler http.Handler, errorLog io.Writer) net.Conn {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	listener := &pipe{connections: make(chan net.Conn, 1), closed: make(chan struct{})}
+	listener.connections <- theirs
+	server := newServer(handler, stdlog.New(errorLog, "", 0))
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() {
+		_ = ours.Close()
+		_ = server.Close()
+		time.Sleep(time.Second) // net/http closes some connections half a second late
+	})
+	return ours
+}
+
+// A client that sends too slowly, or nothing, loses its connection.
+func TestSlowClient(t *testing.T) {
+	const get = "GET / HTTP/1.1\r\nHost: x\r\n"
+	tests := map[string]struct {
+		request string
+		answer  string
+		closed  time.Duration // after which the connection is closed
+	}{
+		"sends nothing":         {"", "", 5 * time.Second},
+		"does not end a header": {get, "", 5 * time.Second},
+		"does not send a body":  {get + "Content-Length: 10\r\n\r\n", "read 0 bytes", 10 * time.Second},
+		"does not end a body":   {get + "Content-Length: 10\r\n\r\n01234", "read 5 bytes", 10 * time.Second},
+		"is idle":               {get + "\r\n", "read 0 bytes", 2 * time.Minute},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begun := time.Now()
+				connection := dial(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					body, _ := io.ReadAll(r.Body)
+					_, _ = io.WriteString(w, "read "+string(rune('0'+len(body)))+" bytes")
+				}), io.Discard)
+				if _, err := io.WriteString(connection, test.request); err != nil {
+					t.Fatal(err)
+				}
+				answer, err := io.ReadAll(connection)
+				if took := time.Since(begun); err != nil || took != test.closed {
+					t.Errorf("got %v after %v, want the connection closed after %v", err, took, test.closed)
+				}
+				if !strings.HasSuffix(string(answer), test.answer) || (len(answer) > 0) != (test.answer != "") {
+					t.Errorf("got %q, want %q", answer, test.answer)
+				}
+			})
+		})
+	}
+}
+
+// The headers of a request have a limit. The handler gets all requests below it.
+func TestRequestLimits(t *testing.T) {
+	header := func(size int) string {
+		return "GET / HTTP/1.1\r\nHost: x\r\nX-Large: " + strings.Repeat("x", size) + "\r\n\r\n"
+	}
+	tests := map[string]struct {
+		request string
+		status  int
+	}{
+		"a header of 15 KiB":      {header(15 << 10), http.StatusTeapot},
+		"a header of 32 KiB":      {header(32 << 10), http.StatusRequestHeaderFieldsTooLarge},
+		"options of the server":   {"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", http.StatusTeapot},
+		"a request without Host:": {"GET / HTTP/1.1\r\n\r\n", http.StatusBadRequest},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				connection := dial(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					w.WriteHeader(http.StatusTeapot)
+				}), io.Discard)
+				go func() { _, _ = io.WriteString(connection, test.request) }() // may not be read to its end
+				response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if response.StatusCode != test.status {
+					t.Errorf("got %s, want %d", response.Status, test.status)
+				}
+			})
+		})
+	}
+}
+
+// A handler that panics ends its connection, not the process. The log says so.
+func TestPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLogBuffer()
+		connection := dial(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(errors.New("bug")) }), log)
+		if _, err := io.WriteString(connection, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if answer, err := io.ReadAll(connection); err != nil || len(answer) > 0 {
+			t.Errorf("got %q, %v", answer, err)
+		}
+		contains(t, log.String(), "http: panic serving", "bug")
+	})
+}
