@@ -4,10 +4,10 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-# Unset where the builder does not know them: then Go builds for its own platform.
+# If the builder does not set them, Go builds for its own platform.
 ARG TARGETOS
 ARG TARGETARCH
-# Without a version the exporter calls itself "devel".
+# Without it, the version is "devel".
 ARG VERSION=
 ARG REVISION=
 ARG BUILD_DATE=
@@ -23,7 +23,7 @@ LABEL org.opencontainers.image.title="chatwize_exporter" \
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY LICENSE /
 COPY --from=build /out/chatwize_exporter /bin/
-# Numeric, for Kubernetes's runAsNonRoot cannot tell that a name is not root.
+# Numeric, because runAsNonRoot of Kubernetes cannot resolve user names.
 USER 65532:65532
 EXPOSE 10113
 ENTRYPOINT ["/bin/chatwize_exporter"]

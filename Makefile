@@ -20,10 +20,10 @@ demo: ## Serve a simulated account on http://localhost:10113.
 test: ## Run the tests.
 	go test ./...
 
-# Outside their module tests read files that Go's cache of results does not know of,
-# and the first time they build Prometheus.
+# -count 1: the tests read files outside their module, which Go's test cache does not track.
+# The timeout allows for building Prometheus the first time.
 .PHONY: e2e
-e2e: ## Try exporter, dashboard and alerts on a real Prometheus.
+e2e: ## Test exporter, dashboard and alerts with a real Prometheus.
 	cd e2e && go test -count 1 -timeout 40m ./...
 
 .PHONY: schema-check
@@ -36,52 +36,64 @@ lint: ## Run the linters.
 	cd e2e && go run $(GOLANGCI_LINT) run --allow-parallel-runners
 
 .PHONY: vulncheck
-vulncheck: ## Look for known vulnerabilities in what the exporter calls.
+vulncheck: ## Search the code and its dependencies for known vulnerabilities.
 	go run $(GOVULNCHECK) ./...
 
 .PHONY: bench
-bench: ## Run the benchmarks and sum them up with benchstat.
+bench: ## Run the benchmarks and summarize them with benchstat.
 	go test -run '^$$' -bench . -benchtime 10x -count 6 -p 1 ./... > bench.txt || { cat bench.txt; exit 1; }
 	go run $(BENCHSTAT) bench.txt
 
 .PHONY: pgo
-pgo: ## Make default.pgo, the profile that go build optimizes the decoder by.
+pgo: ## Write default.pgo, the profile for profile-guided optimization.
 	go test -run '^$$' -bench 'Million/scrape|Cached/cached/1000' -benchtime 20x -cpuprofile default.pgo -o /dev/null .
 
 .PHONY: fuzz
-fuzz: ## Fuzz each fuzz target for a minute.
+fuzz: ## Run each fuzz test for a minute.
 	go test -run '^$$' -fuzz FuzzSessions -fuzztime 1m ./client
 	go test -run '^$$' -fuzz FuzzRetryAfter -fuzztime 1m ./client
-	go test -run '^$$' -fuzz FuzzChatbots -fuzztime 1m ./internal/settings
-	go test -run '^$$' -fuzz FuzzSettings -fuzztime 1m ./internal/settings
+	go test -run '^$$' -fuzz FuzzChatbots -fuzztime 1m ./internal/flags
+	go test -run '^$$' -fuzz FuzzFlags -fuzztime 1m ./internal/flags
 
 .PHONY: soak
-soak: ## Scrape 100,000 times and compare goroutines, files and memory (some minutes).
+soak: ## Scrape 100,000 times and log goroutines, files and memory (takes minutes).
 	go test -tags soak -run TestSoak -timeout 1h -v .
 
+.PHONY: memory
+memory: ## Measure the peak memory of the process under large responses.
+	go test -tags memory -run TestMemory -count 1 -timeout 5m -v .
+
 .PHONY: manifests
-manifests: ## Write the Kubernetes manifests of alerts and dashboard.
+manifests: ## Copy alerts and dashboard into the Kubernetes manifests.
 	scripts/manifests
 
 .PHONY: man
-man: ## Write man page and shell completions to build/.
+man: ## Write the man page and shell completions to build/.
 	scripts/man-and-completions build
 
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .PHONY: cross
-cross: ## Build the binaries of a release for every platform, and throw them away.
+cross: ## Build the release binaries for every platform, without keeping them.
 	for platform in $(PLATFORMS); do \
 	  CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} \
 	    go build -trimpath -ldflags '$(LDFLAGS)' -o /dev/null . || exit 1; \
 	done
 
+PORTS := windows/amd64 darwin/arm64 freebsd/amd64 linux/386 linux/arm
+
+.PHONY: ports
+ports: ## Compile and vet code and tests for other platforms.
+	for platform in $(PORTS); do \
+	  CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go vet -tags memory,soak ./... || exit 1; \
+	done
+
 .PHONY: release-check
-release-check: ## Check the configuration of releases.
+release-check: ## Check .goreleaser.yaml.
 	go run $(GORELEASER) check
 
 .PHONY: image-check
-image-check: ## Build the container image without an engine and try it (Debian, as root).
+image-check: ## Build and test the container image without an engine (Debian, as root).
 	scripts/image-check
 
 .PHONY: help

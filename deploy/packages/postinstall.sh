@@ -1,7 +1,7 @@
 #!/bin/sh
-# After installation and upgrade. The exporter is not enabled: it needs a key first.
+# Runs after installation and upgrade. It does not enable the exporter, which needs a key first.
 set -e
 [ -d /run/systemd/system ] || exit 0
 systemctl daemon-reload
-# A start that fails is for the journal to tell, and leaves no package half installed.
+# If the start fails, the journal has the error. The package is installed all the same.
 systemctl try-restart chatwize_exporter.service || true

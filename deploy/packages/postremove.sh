@@ -1,5 +1,5 @@
 #!/bin/sh
-# After removal and upgrade.
+# Runs after removal and upgrade.
 set -e
 [ -d /run/systemd/system ] || exit 0
 systemctl daemon-reload

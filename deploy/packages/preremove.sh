@@ -1,5 +1,5 @@
 #!/bin/sh
-# Before removal and upgrade; a removal is called "remove" by dpkg and 0 by rpm.
+# Runs before removal and upgrade. On removal, dpkg passes "remove" and rpm passes 0.
 set -e
 [ -d /run/systemd/system ] || exit 0
 case $1 in
