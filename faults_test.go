@@ -284,16 +284,18 @@ func TestFaults(t *testing.T) {
 	})
 }
 
-// When the API asks for a pause, no request is sent for any chatbot of the account.
-// Fetches fail meanwhile and are not logged. The end of a pause is tested where
+// After 429 no request is sent for the account, after 503 with Retry-After none for the
+// chatbot. Fetches fail meanwhile and are not logged. The end of a pause is tested where
 // pauses are.
 func TestRateLimit(t *testing.T) {
 	tests := map[string]struct {
-		code   int
-		reason client.Reason
+		code      int
+		reason    client.Reason
+		healthyUp string // during the pause
+		failures  string // after it
 	}{
-		"429":                  {http.StatusTooManyRequests, client.RateLimited},
-		"503 with Retry-After": {http.StatusServiceUnavailable, client.ServerError},
+		"429":                  {http.StatusTooManyRequests, client.RateLimited, "0", "3"},
+		"503 with Retry-After": {http.StatusServiceUnavailable, client.ServerError, "1", "2"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -312,13 +314,12 @@ func TestRateLimit(t *testing.T) {
 
 			p.set(body("[" + session + "]"))
 			paused := scrape(t, p.handler, "20")
-			contains(t, paused, `chatwize_up{chatbot="`+healthy+`"} 0`, `chatwize_up{chatbot="`+faulty+`"} 0`)
-			want := map[string]string{string(test.reason): "1"}
-			want[string(client.RateLimited)] = map[bool]string{true: "3", false: "2"}[test.reason == client.RateLimited]
-			if got := failures(paused); !maps.Equal(got, want) {
+			contains(t, paused, `chatwize_up{chatbot="`+healthy+`"} `+test.healthyUp, `chatwize_up{chatbot="`+faulty+`"} 0`,
+				`chatwize_fetch_failure_info{chatbot="`+faulty+`",reason="`+string(test.reason)+`"} 1`)
+			if got, want := failures(paused), map[string]string{string(test.reason): test.failures}; !maps.Equal(got, want) {
 				t.Errorf("failed fetches: %v, want %v", got, want)
 			}
-			if len(p.asked) != 0 || p.requests.Load() != 1 {
+			if (len(p.asked) == 0) != (test.healthyUp == "0") || p.requests.Load() != 1 {
 				t.Error("requests were sent during the pause")
 			}
 			wantLog(t, p.log.take(), "")

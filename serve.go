@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -57,7 +58,7 @@ func serve(ctx context.Context, settings *settings, account accounts.Config, log
 		stopped <- server.Shutdown(deadline)
 	}()
 	if err := toolkit.ListenAndServe(server, settings.listen, slogger); !errors.Is(err, http.ErrServerClosed) {
-		level.Error(logger).Log("msg", "Cannot serve", "err", err, "hint", "check --web.listen-address, --web.config.file and --web.systemd-socket")
+		level.Error(logger).Log("msg", "Cannot serve", "err", err, "hint", serveHint(err))
 		return errFailed
 	}
 	level.Info(logger).Log("msg", "Shutting down", "grace", shutdownTimeout)
@@ -65,6 +66,20 @@ func serve(ctx context.Context, settings *settings, account accounts.Config, log
 		level.Warn(logger).Log("msg", "Scrapes were cut off", "err", err)
 	}
 	return nil
+}
+
+// serveHint returns what to do about an error of starting to serve.
+func serveHint(err error) string {
+	var listening *net.OpError
+	var refused *os.SyscallError
+	switch {
+	case !errors.As(err, &listening) || listening.Op != "listen":
+		return "check --web.config.file and --web.systemd-socket"
+	case errors.As(err, &refused):
+		return "give another --web.listen-address, or end the process that listens there"
+	default:
+		return "write --web.listen-address like :10113 or 127.0.0.1:10113"
+	}
 }
 
 // newServer returns a server that limits how long and how much clients may send.

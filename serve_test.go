@@ -299,14 +299,23 @@ func TestWrongWebConfig(t *testing.T) {
 	}
 }
 
-// An exporter that cannot listen logs an error that names the flag, and ends.
+// An exporter that cannot listen logs an error that says what to do, and ends.
 func TestCannotListen(t *testing.T) {
 	taken := start(t, nil, "demo")
-	got := execute(t, nil, "demo", "--log.level=error", "--web.listen-address="+strings.TrimPrefix(taken.url, "http://"))
-	if got.status != 1 || got.stdout != "" || strings.Count(got.stderr, "\n") != 1 {
-		t.Errorf("got %+v", got)
+	const another, format = "give another --web.listen-address", "write --web.listen-address like :10113"
+	for address, hint := range map[string]string{
+		strings.TrimPrefix(taken.url, "http://"): another,
+		"192.0.2.1:10113":                        another, // of no interface
+		"10113":                                  format,
+		"localhost":                              format,
+		"127.0.0.1:99999":                        format,
+	} {
+		got := execute(t, nil, "demo", "--log.level=error", "--web.listen-address="+address)
+		if got.status != 1 || got.stdout != "" || strings.Count(got.stderr, "\n") != 1 {
+			t.Errorf("%s: got %+v", address, got)
+		}
+		contains(t, got.stderr, "level=error", `hint="`+hint)
 	}
-	contains(t, got.stderr, "level=error", "bind: ", `hint="check --web.listen-address, `)
 }
 
 // A key that is sent unencrypted over a network is warned of.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -16,6 +17,7 @@ type body struct {
 	ctx     context.Context // of the request
 	network networkReader
 	content io.Reader
+	first   byte // the first byte of the content that is not white space, 0 if there was none
 }
 
 // newBody returns the body of a response, or an [*Error] if its encoding is unknown.
@@ -39,13 +41,20 @@ func (b *body) Read(p []byte) (int, error) {
 		b.network.err = err
 		return 0, err
 	}
-	return b.content.Read(p)
+	n, err := b.content.Read(p)
+	if start := bytes.TrimLeft(p[:n], whiteSpace); b.first == 0 && len(start) > 0 {
+		b.first = start[0]
+	}
+	return n, err
 }
 
 func (b *body) Close() error { return b.network.Close() }
 
 // explain returns the [*Error] for an error of the decoder.
 func (b *body) explain(err error) error {
+	if b.first == '<' && (errors.Is(err, errNotList) || errors.Is(err, errSyntax)) {
+		return &Error{Reason: InvalidResponse, Status: http.StatusOK, Err: ErrHTML}
+	}
 	// Other errors are about data that arrived before the network failed.
 	if !errors.Is(err, errCorrupt) && !errors.Is(err, errTruncated) || b.network.err == nil {
 		return err

@@ -48,7 +48,7 @@ func newClientWith(t testing.TB, base string, transport http.RoundTripper) *clie
 }
 
 // trust returns a transport that trusts the certificate of server.
-func trust(t testing.TB, server *httptest.Server) *http.Transport {
+func trust(t testing.TB, server *httptest.Server) client.Transport {
 	t.Helper()
 	authorities := x509.NewCertPool()
 	authorities.AddCert(server.Certificate())

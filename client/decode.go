@@ -228,7 +228,7 @@ func (d *sessionDecoder) session(*jx.Decoder) error {
 		case "uuid":
 			var uuid jx.Raw
 			uuid, err = d.json.Raw()
-			hasUUID = err == nil && uuid[0] == '"'
+			hasUUID = err == nil && uuid[0] == '"' && len(uuid) > len(`""`)
 		case "created_at":
 			session.Created, hasCreated, err = d.time()
 		case "modified_at":

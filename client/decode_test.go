@@ -22,6 +22,7 @@ func TestInvalidResponse(t *testing.T) {
 		notList   = "not a JSON array"
 		notObject = "an element of the array is not an object"
 		syntax    = "invalid JSON"
+		html      = "an HTML page instead of JSON"
 		truncated = "the body ends before the array does"
 		trailing  = "more data after the array"
 		tooLarge  = "a session of more than 1048576 bytes"
@@ -41,7 +42,8 @@ func TestInvalidResponse(t *testing.T) {
 		{"text", `"secret"`, 0, 0, notList},
 		{"number", `17`, 0, 0, notList},
 		{"a number behind white space", ` 17`, 0, 1, notList},
-		{"HTML", "<html>secret</html>", 0, 0, syntax},
+		{"HTML", "<html>secret</html>", 0, 0, html},
+		{"HTML behind white space", " \n<!DOCTYPE html>secret", 0, 0, html},
 		{"cut off behind the bracket", "[", 0, 1, truncated},
 		{"cut off in the array", "[" + session + ",", 1, int64(len(session)) + 2, truncated},
 		{"cut off in a session", "[" + session + `,{"secret":"`, 1, int64(len(session)) + 13, truncated},

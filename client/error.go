@@ -20,7 +20,7 @@ type Reason string
 
 // The reasons for which a fetch fails.
 const (
-	Unauthorized     Reason = "unauthorized"      // 401, 403, or no key to send
+	Unauthorized     Reason = "unauthorized"      // 401, 403, 422 to a request without query, or no key to send
 	NotFound         Reason = "not_found"         // 404
 	RateLimited      Reason = "rate_limited"      // 429
 	ServerError      Reason = "server_error"      // 5xx
@@ -50,9 +50,10 @@ type Error struct {
 	Offset int64
 	// Transient reports whether the same request is likely to succeed a moment later.
 	Transient bool
-	// RetryAt is before when the API wants no further request for the account, zero
-	// if it did not say.
-	RetryAt time.Time
+	// RetryAfter is for how long, from now on, the API wants no further request: for
+	// the account after RateLimited, for the same endpoint and chatbot after
+	// ServerError. It is 0 if the API did not say.
+	RetryAfter time.Duration
 	// Err is the cause, without any content of the response. It is nil if Status
 	// says it all.
 	Err error
@@ -61,10 +62,18 @@ type Error struct {
 // Error returns a text without any content of the response but its status.
 func (e *Error) Error() string {
 	switch {
-	case e.Err == nil:
-		return fmt.Sprintf("the API answered %d %s", e.Status, http.StatusText(e.Status))
+	case errors.Is(e.Err, ErrProxy):
+		return e.Err.Error()
+	case e.Reason != InvalidResponse && e.Status != 0:
+		text := fmt.Sprintf("the API answered %d %s", e.Status, http.StatusText(e.Status))
+		if e.Err != nil {
+			text += ": " + e.Err.Error()
+		}
+		return text
 	case e.Reason == InvalidResponse:
 		return fmt.Sprintf("the response is not as documented: byte %d: %v", e.Offset, e.Err)
+	case e.Err == nil:
+		return string(e.Reason)
 	default:
 		return e.Err.Error()
 	}
@@ -73,34 +82,67 @@ func (e *Error) Error() string {
 // Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// RefusesQuery reports whether the API refused the query of a request: 400 or 422.
-func (e *Error) RefusesQuery() bool {
-	return e.Status == http.StatusBadRequest || e.Status == http.StatusUnprocessableEntity
-}
+// Causes of failures that need different actions, for [errors.Is].
+var (
+	ErrNoKey        = errors.New("reading the API key")
+	ErrHTML         = errors.New("an HTML page instead of JSON")
+	ErrPage         = errors.New("only a page of the list: a Link header names the next one")
+	ErrToHTTPS      = errors.New("it redirects to https")
+	ErrElsewhere    = errors.New("it redirects to another host")
+	ErrProxy        = errors.New("the proxy refused the request")
+	ErrAuthority    = errors.New("its certificate is signed by an unknown authority")
+	ErrCertificate  = errors.New("its certificate is not valid")
+	ErrLargeHeaders = fmt.Errorf("the headers of the response exceed %d bytes", maxHeaderSize)
+	errNotHTTP      = errors.New("the answer is not HTTP")
+	errBroken       = errors.New("the connection was closed")
+	errRedirect     = errors.New("the API redirects to an invalid URL")
+)
 
-// statusError returns the Error for a response with a status other than 200.
-func statusError(response *http.Response) *Error {
+// statusError returns the Error for a response to a request for a URL, with a status
+// other than 200.
+func statusError(response *http.Response, requested *url.URL) *Error {
 	status := response.StatusCode
 	e := &Error{Reason: UnexpectedStatus, Status: status}
 	switch {
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+	case status == http.StatusUnauthorized, status == http.StatusForbidden,
+		// The JWT library of the platform answers so to a key that it cannot decode.
+		status == http.StatusUnprocessableEntity && requested.RawQuery == "":
 		e.Reason = Unauthorized
 	case status == http.StatusNotFound:
 		e.Reason = NotFound
+	case status == http.StatusProxyAuthRequired:
+		e.Err = proxyError(status)
 	case status == http.StatusTooManyRequests:
 		e.Reason = RateLimited
-		e.RetryAt, _ = retryAt(response.Header, time.Now())
+		if wait, said := retryAfter(response.Header, time.Now()); said {
+			e.RetryAfter = wait
+		} else {
+			e.RetryAfter = defaultRetryAfter
+		}
 	case status == http.StatusServiceUnavailable:
 		e.Reason = ServerError
-		var said bool
-		if e.RetryAt, said = retryAt(response.Header, time.Now()); !said {
-			e.RetryAt, e.Transient = time.Time{}, true
-		}
+		e.RetryAfter, _ = retryAfter(response.Header, time.Now())
+		e.Transient = e.RetryAfter == 0
 	case status >= 500 && status <= 599:
 		e.Reason = ServerError
 		e.Transient = status == http.StatusBadGateway || status == http.StatusGatewayTimeout
+	case status >= 300 && status <= 399:
+		e.Err = redirectError(requested, response.Header)
 	}
 	return e
+}
+
+// redirectError returns where a redirect that is not followed leads, without quoting
+// it; nil if it leads to the same host.
+func redirectError(from *url.URL, header http.Header) error {
+	location, err := from.Parse(header.Get("Location"))
+	if err == nil && location.Scheme == "https" && from.Scheme == "http" && strings.EqualFold(location.Hostname(), from.Hostname()) {
+		return ErrToHTTPS
+	}
+	if err == nil && !strings.EqualFold(location.Host, from.Host) {
+		return ErrElsewhere
+	}
+	return nil
 }
 
 const (
@@ -110,30 +152,26 @@ const (
 	maxRetryAfter = 15 * time.Minute
 )
 
-// retryAt returns before when a response, received now, wants no further request.
-// It reports whether the Retry-After header says so, as a date or in seconds
-// (RFC 9110, section 10.2.3).
-func retryAt(header http.Header, now time.Time) (at time.Time, said bool) {
+// retryAfter returns for how long a response, received now, wants no further request.
+// It reports whether the Retry-After header says so, in seconds or as a date (RFC
+// 9110, section 10.2.3). A date counts from the Date of the response, so that a wrong
+// local clock does not matter.
+func retryAfter(header http.Header, now time.Time) (wait time.Duration, said bool) {
 	value := strings.TrimSpace(header.Get("Retry-After"))
-	at = now.Add(defaultRetryAfter)
-	if strings.Trim(value, "0123456789") == "" && value != "" {
-		// On overflow, ParseUint returns the largest number, which is capped below.
+	if value != "" && strings.Trim(value, "0123456789") == "" {
+		// On overflow, ParseUint returns the largest number.
 		seconds, _ := strconv.ParseUint(value, 10, 32)
-		at, said = now.Add(time.Duration(seconds)*time.Second), true
-	} else if date, err := http.ParseTime(value); err == nil {
-		at, said = date, true
+		wait = time.Duration(seconds) * time.Second
+	} else {
+		until, err := http.ParseTime(value)
+		if err != nil {
+			return 0, false
+		}
+		from, _ := date(header, now)
+		wait = until.Sub(from)
 	}
-	if latest := now.Add(maxRetryAfter); at.After(latest) {
-		at = latest
-	}
-	return at, said
+	return min(max(wait, 0), maxRetryAfter), true
 }
-
-var (
-	errNotHTTP  = errors.New("the answer is not HTTP")
-	errBroken   = errors.New("the connection was closed")
-	errRedirect = errors.New("the API redirects to an invalid URL")
-)
 
 // transportError returns the Error for an error of net/http, from sending a request
 // or reading its response.
@@ -171,6 +209,8 @@ func transportError(ctx context.Context, err error) *Error {
 		err = request.Err
 	}
 	switch text := err.Error(); {
+	case strings.Contains(text, "response headers exceeded"), strings.Contains(text, "response header list larger"):
+		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", ErrLargeHeaders)}
 	case strings.HasPrefix(text, "failed to parse Location header"):
 		return &Error{Reason: UnexpectedStatus, Err: errRedirect}
 	case strings.HasPrefix(text, "stream error: "), strings.HasPrefix(text, "http2: "):
@@ -189,12 +229,12 @@ func certificateError(err error) error {
 	)
 	switch {
 	case errors.As(err, &authority):
-		return errors.New("its certificate is signed by an unknown authority")
+		return ErrAuthority
 	case errors.As(err, &host):
-		return errors.New("its certificate is for another host")
+		return fmt.Errorf("%w: it is for another host", ErrCertificate)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return errors.New("its certificate has expired or is not valid yet")
+		return fmt.Errorf("%w: it has expired or is not valid yet", ErrCertificate)
 	default:
-		return errors.New("its certificate is not valid")
+		return ErrCertificate
 	}
 }

@@ -33,6 +33,7 @@ func FuzzSessions(f *testing.F) {
 		`[{"meta":{"user":{},"auth_data":{"a":[{}]}},"x":1e9}]`,
 		`[{"meta":{"user":{"a":1}},"meta":{"auth_data":null}}]`,
 		`[{"m\u0065ta":{"us\u0065r":{"a":1}},"created_at":"2025-07-16T07:00:00\u005a"}]`,
+		`[{"uuid":"","created_at":"2025-07-16T07:00:00Z","modified_at":"2025-07-16T07:00:00Z"}]`,
 		`[{"meta":[],"uuid":null},{"meta":{"user":[]}},{"meta":{"auth_data":"x"}}]`,
 		"[{\"\xff\":\"\\ud800\",\"meta\":{\"user\":{\"\xff\":0}}}]",
 		`[{"uuid":"a","created_at":"2025-02-30T07:00:00Z","modified_at":"2024-02-29T23:59:60Z"}]`,
@@ -125,7 +126,7 @@ func oracle(body []byte) (list []client.Session, valid bool) {
 		session.Modified, modifiedOK = timestamp(members["modified_at"])
 		session.HasLead, userOK = hasMember(meta["user"])
 		session.IdentityVerified, authDataOK = hasMember(meta["auth_data"])
-		session.Malformed = uuidUnmarshal != nil || uuid == nil || !createdOK || !modifiedOK || !metaOK || !userOK || !authDataOK
+		session.Malformed = uuidUnmarshal != nil || uuid == nil || *uuid == "" || !createdOK || !modifiedOK || !metaOK || !userOK || !authDataOK
 		list = append(list, session)
 	}
 	return list, true

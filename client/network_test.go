@@ -39,7 +39,9 @@ func TestNetwork(t *testing.T) {
 		{"not HTTP", "SSH-2.0-secret\r\n", client.Network, false, notHTTP},
 		{"a header that is none", "HTTP/1.1 200 OK\r\nsecret\r\n\r\n", client.Network, false, notHTTP},
 		{"headers of 60 KiB", head + "X: " + strings.Repeat("x", 60<<10) + "\r\nContent-Length: 4\r\n\r\n[{}]", "", false, ""},
-		{"headers of 70 KiB", head + "X: " + strings.Repeat("x", 70<<10) + "\r\nContent-Length: 4\r\n\r\n[{}]", client.Network, false, notHTTP},
+		{"headers of 70 KiB", head + "X: " + strings.Repeat("x", 70<<10) + "\r\nContent-Length: 4\r\n\r\n[{}]", client.Network, false, "talking to the API: the headers of the response exceed 65536 bytes"},
+		{"status 000", "HTTP/1.1 000 secret\r\nContent-Length: 2\r\n\r\n[]", client.Network, false, notHTTP},
+		{"status 099", "HTTP/1.1 099 secret\r\nContent-Length: 2\r\n\r\n[]", client.Network, false, notHTTP},
 		{"a redirect to no URL", "HTTP/1.1 302 Found\r\nLocation: http://%secret\r\nContent-Length: 0\r\n\r\n", client.UnexpectedStatus, false, noURL},
 		{"cut off in the headers", head, client.Network, true, brokeOff},
 		{"cut off before Content-Length", head + "Content-Length: 100\r\n\r\n[{},", client.Network, true, brokeOff},
@@ -134,26 +136,26 @@ func TestTLS(t *testing.T) {
 	clientCertificate := start(newClientCertificate(t))
 	tests := []struct {
 		name, base string
-		change     func(*http.Transport)
+		change     func(client.Transport)
 		reason     client.Reason
 		says       string
 	}{
-		{"an unknown authority", server.URL, func(t *http.Transport) { t.TLSClientConfig.RootCAs = x509.NewCertPool() },
+		{"an unknown authority", server.URL, func(t client.Transport) { t.TLSClientConfig.RootCAs = x509.NewCertPool() },
 			client.Network, "talking to the API: its certificate is signed by an unknown authority"},
-		{"another host", server.URL, func(t *http.Transport) { t.TLSClientConfig.ServerName = "api.example" },
-			client.Network, "talking to the API: its certificate is for another host"},
-		{"an expired certificate", server.URL, func(t *http.Transport) {
+		{"another host", server.URL, func(t client.Transport) { t.TLSClientConfig.ServerName = "api.example" },
+			client.Network, "talking to the API: its certificate is not valid: it is for another host"},
+		{"an expired certificate", server.URL, func(t client.Transport) {
 			t.TLSClientConfig.Time = func() time.Time { return server.Certificate().NotAfter.Add(time.Second) }
-		}, client.Network, "talking to the API: its certificate has expired or is not valid yet"},
-		{"a certificate of the future", server.URL, func(t *http.Transport) {
+		}, client.Network, "talking to the API: its certificate is not valid: it has expired or is not valid yet"},
+		{"a certificate of the future", server.URL, func(t client.Transport) {
 			t.TLSClientConfig.Time = func() time.Time { return server.Certificate().NotBefore.Add(-time.Second) }
-		}, client.Network, "talking to the API: its certificate has expired or is not valid yet"},
-		{"a certificate for clients", "https://" + clientCertificate.Listener.Addr().String(), func(t *http.Transport) {
+		}, client.Network, "talking to the API: its certificate is not valid: it has expired or is not valid yet"},
+		{"a certificate for clients", "https://" + clientCertificate.Listener.Addr().String(), func(t client.Transport) {
 			t.TLSClientConfig.RootCAs.AddCert(clientCertificate.TLS.Certificates[0].Leaf)
 		}, client.Network, "talking to the API: its certificate is not valid"},
-		{"not encrypted", strings.Replace(serveBody(t, "[]"), "http:", "https:", 1), func(*http.Transport) {},
+		{"not encrypted", strings.Replace(serveBody(t, "[]"), "http:", "https:", 1), func(client.Transport) {},
 			client.Network, "talking to the API: http: server gave HTTP response to HTTPS client"},
-		{"no answer", "https://" + serveConnections(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }), func(t *http.Transport) {
+		{"no answer", "https://" + serveConnections(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }), func(t client.Transport) {
 			t.TLSHandshakeTimeout = time.Millisecond
 		}, client.Timeout, "connecting to the API: timed out"},
 	}

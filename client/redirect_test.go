@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -20,13 +21,16 @@ func TestRedirect(t *testing.T) {
 	tests := []struct {
 		name, location string
 		followed       bool
+		cause          error
 	}{
-		{"the same origin", "/list", true},
-		{"another port", elsewhere, false},
-		{"another scheme", "https://{host}/list", false},
-		{"another name for the host", "http://localhost:{port}/list", false},
-		{"a loop", "/loop", false},
-		{"nowhere", "", false},
+		{"the same origin", "/list", true, nil},
+		{"another port", elsewhere, false, client.ErrElsewhere},
+		{"https", "https://{host}/list", false, client.ErrToHTTPS},
+		{"https on its own port", "https://127.0.0.1/list", false, client.ErrToHTTPS},
+		{"https elsewhere", "https://api.example/list", false, client.ErrElsewhere},
+		{"another name for the host", "http://localhost:{port}/list", false, client.ErrElsewhere},
+		{"a loop", "/loop", false, nil},
+		{"nowhere", "", false, nil},
 	}
 	for _, status := range []int{301, 302, 307, 308} {
 		for _, test := range tests {
@@ -51,7 +55,7 @@ func TestRedirect(t *testing.T) {
 					}
 					return
 				}
-				if failure := failure(t, err); failure.Reason != client.UnexpectedStatus || failure.Status != status {
+				if failure := failure(t, err); failure.Reason != client.UnexpectedStatus || failure.Status != status || !errors.Is(failure.Err, test.cause) {
 					t.Errorf("got %+v, want unexpected_status %d", failure, status)
 				}
 				if test.name == "a loop" && requests != 11 {

@@ -28,7 +28,7 @@ type request struct {
 func (c *Client) get(ctx context.Context, r request) (*http.Response, error) {
 	key, err := c.config.Key(ctx)
 	if err != nil {
-		return nil, &Error{Reason: Unauthorized, Err: fmt.Errorf("reading the API key: %w", err)}
+		return nil, &Error{Reason: Unauthorized, Err: fmt.Errorf("%w: %w", ErrNoKey, err)}
 	}
 	target := c.config.URL.JoinPath(r.path...)
 	target.RawQuery = r.query.Encode()
@@ -41,6 +41,8 @@ func (c *Client) get(ctx context.Context, r request) (*http.Response, error) {
 	// The transport would decompress the body itself, and hide how many bytes
 	// came over the network.
 	request.Header.Set("Accept-Encoding", "gzip")
+	// A cache on the way must not answer with an old list.
+	request.Header.Set("Cache-Control", "no-cache")
 	request.Header.Set("User-Agent", c.config.UserAgent)
 	r.validator.setConditions(request.Header)
 
@@ -49,12 +51,15 @@ func (c *Client) get(ctx context.Context, r request) (*http.Response, error) {
 		return nil, transportError(ctx, err)
 	}
 	switch {
+	case response.StatusCode == http.StatusOK && hasNextPage(response.Header):
+		discard(response)
+		return nil, &Error{Reason: InvalidResponse, Status: response.StatusCode, Err: ErrPage}
 	case response.StatusCode == http.StatusOK:
 		return response, nil
 	case response.StatusCode == http.StatusNotModified && r.validator != (Validator{}):
 		return response, nil
 	}
-	err = statusError(response)
+	err = statusError(response, target)
 	discard(response)
 	return nil, err
 }

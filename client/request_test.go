@@ -31,6 +31,7 @@ func TestRequest(t *testing.T) {
 		"User-Agent":      "chatwize_exporter/1.2.3",
 		"Accept-Encoding": "gzip",
 		"Accept":          "application/json",
+		"Cache-Control":   "no-cache",
 	} {
 		if got := got.Header.Get(name); got != want {
 			t.Errorf("sent %s: %s, want %s", name, got, want)

@@ -64,6 +64,7 @@ func TestSession(t *testing.T) {
 		{"empty", `{}`, client.Session{Malformed: true}},
 		{"uuid missing", `{` + strings.Replace(shape, "uuid", "id", 1) + `}`, malformed},
 		{"uuid null", `{` + strings.Replace(shape, `"a"`, "null", 1) + `}`, malformed},
+		{"uuid empty", `{` + strings.Replace(shape, `"a"`, `""`, 1) + `}`, malformed},
 		{"uuid a number", `{` + strings.Replace(shape, `"a"`, "17", 1) + `}`, malformed},
 		{"created_at missing", `{` + strings.Replace(shape, "created_at", "created", 1) + `}`, uncreated},
 		{"created_at null", `{` + strings.Replace(shape, `"2025-07-16T07:00:00Z"`, "null", 1) + `}`, uncreated},

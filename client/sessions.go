@@ -48,6 +48,11 @@ type SessionsResponse struct {
 	NotModified bool
 	// Validator identifies the list in a later request.
 	Validator Validator
+	// Received is when the headers of the response came.
+	Received time.Time
+	// Date is the Date header of the response: the time by the clock of the API. It is
+	// Received if the header is missing or unreadable.
+	Date time.Time
 	// Sessions yields the sessions while the response arrives; none if NotModified.
 	// It yields a failure once, last, as an [*Error]: then discard the sessions
 	// before it, as the list is incomplete. Range over it exactly once, which
@@ -72,18 +77,31 @@ func (c *Client) Sessions(ctx context.Context, uuid string, options SessionsOpti
 	if err != nil {
 		return nil, err
 	}
+	answer := &SessionsResponse{Received: time.Now()}
+	answer.Date, _ = date(response.Header, answer.Received)
 	if response.StatusCode == http.StatusNotModified {
 		response.Body.Close()
-		return &SessionsResponse{
-			NotModified: true, Validator: options.Validator, Sessions: func(func(Session, error) bool) {},
-		}, nil
+		answer.NotModified, answer.Validator = true, options.Validator
+		answer.Sessions = func(func(Session, error) bool) {}
+		return answer, nil
 	}
 	body, err := newBody(ctx, response)
 	if err != nil {
 		response.Body.Close()
 		return nil, err
 	}
-	return &SessionsResponse{Validator: newValidator(response.Header), Sessions: c.readSessions(body)}, nil
+	answer.Validator, answer.Sessions = newValidator(response.Header), c.readSessions(body)
+	return answer, nil
+}
+
+// date returns the Date header of a response and reports true, or received if the
+// header is missing or unreadable.
+func date(header http.Header, received time.Time) (time.Time, bool) {
+	at, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return received, false
+	}
+	return at, true
 }
 
 // readSessions yields the sessions in a body and closes it.

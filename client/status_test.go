@@ -22,8 +22,8 @@ func TestStatus(t *testing.T) {
 	tests := map[int]client.Reason{
 		201: client.UnexpectedStatus, 204: client.UnexpectedStatus, 206: client.UnexpectedStatus,
 		304: client.UnexpectedStatus, 400: client.UnexpectedStatus, 401: client.Unauthorized,
-		403: client.Unauthorized, 404: client.NotFound, 405: client.UnexpectedStatus,
-		410: client.UnexpectedStatus, 418: client.UnexpectedStatus, 422: client.UnexpectedStatus,
+		403: client.Unauthorized, 404: client.NotFound, 405: client.UnexpectedStatus, 407: client.UnexpectedStatus,
+		410: client.UnexpectedStatus, 418: client.UnexpectedStatus, 422: client.Unauthorized,
 		429: client.RateLimited, 500: client.ServerError, 501: client.ServerError, 502: client.ServerError,
 		503: client.ServerError, 504: client.ServerError, 599: client.ServerError, 600: client.UnexpectedStatus,
 	}
@@ -40,13 +40,27 @@ func TestStatus(t *testing.T) {
 			if failure.Reason != want || failure.Status != status || len(got) != 0 {
 				t.Errorf("got %+v after %d sessions, want reason %s", failure, len(got), want)
 			}
-			if want := fmt.Sprintf("the API answered %d %s", status, http.StatusText(status)); err.Error() != want {
+			who := "API"
+			if status == http.StatusProxyAuthRequired {
+				who = "proxy"
+			}
+			if want := fmt.Sprintf("the %s answered %d %s", who, status, http.StatusText(status)); err.Error() != want {
 				t.Errorf("the error says %q, want %q", err, want)
 			}
-			if want := status == 400 || status == 422; failure.RefusesQuery() != want {
-				t.Errorf("refuses the query: %t, want %t", failure.RefusesQuery(), want)
-			}
 		})
+	}
+}
+
+// 422 means a garbled key only to a request without parameters.
+func TestStatusOfQuery(t *testing.T) {
+	base := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnprocessableEntity) })
+	_, err := newClient(t, base).Sessions(t.Context(), chatbot, client.SessionsOptions{Since: time.Unix(1, 0)})
+	if failure := failure(t, err); failure.Reason != client.UnexpectedStatus {
+		t.Errorf("got %+v", failure)
+	}
+	_, err = newClient(t, base).Chatbots(t.Context())
+	if failure := failure(t, err); failure.Reason != client.Unauthorized {
+		t.Errorf("the list of chatbots: got %+v", failure)
 	}
 }
 

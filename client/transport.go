@@ -5,30 +5,64 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // maxRedirects is how many redirects within the origin of the API are followed.
 const maxRedirects = 10
 
-// NewTransport returns a transport for up to concurrency requests at a time.
-// It uses the proxies of the environment, keeps up to concurrency idle
-// connections for 90 seconds, and reads at most 64 KiB of response headers.
-func NewTransport(concurrency int) *http.Transport {
+// Timeouts of connections. With a scrape timeout of 10 s, a request on an HTTP/2
+// connection that has died fails after 5 s, in time for another try.
+const (
+	pingInterval = 3 * time.Second // without any frame from the server
+	pingTimeout  = 2 * time.Second
+	// idleTimeout ends connections before the next scrape a minute later, so that
+	// changes of DNS are followed.
+	idleTimeout = 25 * time.Second
+)
+
+// maxHeaderSize is the maximum size of the headers of a response in bytes.
+const maxHeaderSize = 64 << 10
+
+// Transport is an [http.Transport] that takes status codes below 100 for what they
+// are: not HTTP.
+type Transport struct{ *http.Transport }
+
+// NewTransport returns a Transport for up to concurrency requests at a time. It uses
+// the proxies of the environment, keeps up to concurrency idle connections for 25
+// seconds, pings HTTP/2 connections, and reads at most 64 KiB of response headers.
+func NewTransport(concurrency int) Transport {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConns = concurrency
 	transport.MaxIdleConnsPerHost = concurrency
-	transport.MaxResponseHeaderBytes = 64 << 10
+	transport.IdleConnTimeout = idleTimeout
+	transport.MaxResponseHeaderBytes = maxHeaderSize
 	transport.ReadBufferSize = bufferSize
-	// Less than the default, to save memory. A server sends one window per round
-	// trip, so this allows 20 MB/s at a round trip of 50 ms.
-	transport.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 1 << 20, MaxReceiveBufferPerConnection: 4 << 20}
+	transport.HTTP2 = &http.HTTP2Config{
+		SendPingTimeout: pingInterval,
+		PingTimeout:     pingTimeout,
+		// Less than the default, to save memory. A server sends one window per round
+		// trip, so this allows 20 MB/s at a round trip of 50 ms.
+		MaxReceiveBufferPerStream:     1 << 20,
+		MaxReceiveBufferPerConnection: 4 << 20,
+	}
 	transport.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, response *http.Response) error {
 		if response.StatusCode != http.StatusOK {
 			return proxyError(response.StatusCode)
 		}
 		return nil
 	}
-	return transport
+	return Transport{transport}
+}
+
+// RoundTrip sends a request.
+func (t Transport) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := t.Transport.RoundTrip(request)
+	if err == nil && response.StatusCode < http.StatusContinue {
+		response.Body.Close()
+		return nil, errNotHTTP
+	}
+	return response, err
 }
 
 // proxyError is the status with which a proxy refused to connect to the API.
@@ -37,6 +71,9 @@ type proxyError int
 func (status proxyError) Error() string {
 	return fmt.Sprintf("the proxy answered %d %s", int(status), http.StatusText(int(status)))
 }
+
+// Is reports whether target is [ErrProxy].
+func (proxyError) Is(target error) bool { return target == ErrProxy }
 
 // sameOrigin returns a redirect policy that sends the API key only to the scheme,
 // host and port of origin. A redirect that is not followed becomes the response.

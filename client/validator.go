@@ -1,13 +1,25 @@
 package client
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // Validator is the ETag and Last-Modified of a response (RFC 9110, section 8.8).
 // Its zero value is that of a response without either.
 type Validator struct{ etag, lastModified string }
 
+// newValidator returns the Validator of a response. It ignores a Last-Modified that is
+// less than two seconds older than Date: the list may change again within the same
+// second (RFC 9110, section 8.8.2.2).
 func newValidator(header http.Header) Validator {
-	return Validator{etag: header.Get("ETag"), lastModified: header.Get("Last-Modified")}
+	v := Validator{etag: header.Get("ETag"), lastModified: header.Get("Last-Modified")}
+	at, hasDate := date(header, time.Time{})
+	modified, err := http.ParseTime(v.lastModified)
+	if !hasDate || err != nil || at.Sub(modified) < 2*time.Second {
+		v.lastModified = ""
+	}
+	return v
 }
 
 // setConditions makes a request conditional: the response has status 304 if the

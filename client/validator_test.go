@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
@@ -71,5 +72,108 @@ func TestValidator(t *testing.T) {
 				t.Errorf("asked with the conditions %q", conditions)
 			}
 		})
+	}
+}
+
+// A Last-Modified less than two seconds older than Date may be of a list that has changed
+// since. It makes no request conditional; an ETag does.
+func TestLastModified(t *testing.T) {
+	const modified = "Wed, 16 Jul 2025 07:00:00 GMT"
+	tests := map[string]struct {
+		date, lastModified string
+		conditional        bool
+	}{
+		"a minute older":     {"Wed, 16 Jul 2025 07:01:00 GMT", modified, true},
+		"two seconds older":  {"Wed, 16 Jul 2025 07:00:02 GMT", modified, true},
+		"a second older":     {"Wed, 16 Jul 2025 07:00:01 GMT", modified, false},
+		"of the same second": {modified, modified, false},
+		"of the future":      {"Wed, 16 Jul 2025 06:00:00 GMT", modified, false},
+		"without a Date":     {"", modified, false},
+		"an unreadable Date": {"today", modified, false},
+		"unreadable itself":  {"Wed, 16 Jul 2025 07:01:00 GMT", "yesterday", false},
+	}
+	for name, test := range tests {
+		for _, etag := range []string{"", `"a"`} {
+			t.Run(name+" "+etag, func(t *testing.T) {
+				var conditions []string
+				c := newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+					conditions = append(conditions, r.Header.Get("If-Modified-Since")+r.Header.Get("If-None-Match"))
+					w.Header()["Date"] = nil
+					if test.date != "" {
+						w.Header().Set("Date", test.date)
+					}
+					w.Header().Set("Last-Modified", test.lastModified)
+					if etag != "" {
+						w.Header().Set("ETag", etag)
+					}
+					_, _ = io.WriteString(w, "[]")
+				}))
+				first, err := c.Sessions(t.Context(), chatbot, client.SessionsOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range first.Sessions {
+				}
+				for range fetch(t.Context(), c, client.SessionsOptions{Validator: first.Validator}) {
+				}
+				want := etag
+				if test.conditional {
+					want = test.lastModified + etag
+				}
+				if !slices.Equal(conditions, []string{"", want}) {
+					t.Errorf("asked with the conditions %q, want %q", conditions, want)
+				}
+			})
+		}
+	}
+}
+
+// A response carries the time by the clock of the API, or else when its headers came.
+func TestDate(t *testing.T) {
+	for name, test := range map[string]struct {
+		date string
+		want time.Time // zero: when the headers came
+	}{
+		"a Date":             {"Wed, 16 Jul 2025 07:00:00 GMT", time.Date(2025, 7, 16, 7, 0, 0, 0, time.UTC)},
+		"without a Date":     {"", time.Time{}},
+		"an unreadable Date": {"2025-07-16T07:00:00Z", time.Time{}},
+	} {
+		for _, status := range []int{http.StatusOK, http.StatusNotModified} {
+			t.Run(name+" "+http.StatusText(status), func(t *testing.T) {
+				c := newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+					w.Header()["Date"] = nil
+					if test.date != "" {
+						w.Header().Set("Date", test.date)
+					}
+					w.Header().Set("ETag", `"a"`)
+					if r.Header.Get("If-None-Match") != "" {
+						w.WriteHeader(status)
+					}
+					_, _ = io.WriteString(w, "[]")
+				}))
+				var response *client.SessionsResponse
+				before := time.Now()
+				for range 2 {
+					options := client.SessionsOptions{}
+					if response != nil {
+						options.Validator = response.Validator
+					}
+					var err error
+					if response, err = c.Sessions(t.Context(), chatbot, options); err != nil {
+						t.Fatal(err)
+					}
+					for range response.Sessions {
+					}
+				}
+				want := test.want
+				if want.IsZero() {
+					want = response.Received
+				}
+				if !response.Date.Equal(want) || response.Received.Before(before) || response.Received.After(time.Now()) ||
+					response.NotModified != (status == http.StatusNotModified) {
+					t.Errorf("got %v, received %v, want %v", response.Date, response.Received, want)
+				}
+			})
+		}
 	}
 }

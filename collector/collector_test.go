@@ -61,13 +61,13 @@ func TestCollect(t *testing.T) {
 		broken = "7f5e5376dbf045cd8c72c60f428653d4"
 	)
 	results := fetcher{
-		busy: {Finished: midnight.Add(250 * time.Millisecond), Took: 250 * time.Millisecond, Tally: tally.Tally{
+		busy: {Received: midnight.Add(250 * time.Millisecond), Took: 250 * time.Millisecond, Tally: tally.Tally{
 			Sessions: 4, WithLead: 2, WithVerifiedIdentity: 1,
 			LastCreated: midnight.Add(-8*time.Minute + 123456*time.Microsecond), LastModified: midnight.Add(-3 * time.Minute),
 		}},
-		empty:  {Finished: midnight},
-		odd:    {Finished: midnight, Tally: tally.Tally{Sessions: 2, WithVerifiedIdentity: 1, Malformed: 2}},
-		broken: {Finished: midnight, Took: time.Second, Tally: tally.Tally{Sessions: 1, WithLead: 1}, Err: &client.Error{Reason: client.ServerError, Status: 502}},
+		empty:  {Received: midnight},
+		odd:    {Received: midnight, Tally: tally.Tally{Sessions: 2, WithVerifiedIdentity: 1, Malformed: 2}},
+		broken: {Received: midnight, Took: time.Second, Tally: tally.Tally{Sessions: 1, WithLead: 1}, Err: &client.Error{Reason: client.ServerError, Status: 502}},
 	}
 	synctest.Test(t, func(t *testing.T) {
 		registry := prometheus.NewPedanticRegistry()
@@ -92,6 +92,9 @@ chatwize_fetch_duration_seconds{chatbot="7F5E5376-DBF0-45CD-8C72-C60F428653D2"} 
 chatwize_fetch_duration_seconds{chatbot="7f5e5376dbf045cd8c72c60f428653d1"} 0.25
 chatwize_fetch_duration_seconds{chatbot="7f5e5376dbf045cd8c72c60f428653d3"} 0
 chatwize_fetch_duration_seconds{chatbot="7f5e5376dbf045cd8c72c60f428653d4"} 1
+# HELP chatwize_fetch_failure_info Why the chatbot's sessions could not be fetched, as in chatwize_api_errors_total; always 1.
+# TYPE chatwize_fetch_failure_info gauge
+chatwize_fetch_failure_info{chatbot="7f5e5376dbf045cd8c72c60f428653d4",reason="server_error"} 1
 # HELP chatwize_last_fetch_timestamp_seconds When the chatbot's numbers were fetched, in Unix time.
 # TYPE chatwize_last_fetch_timestamp_seconds gauge
 chatwize_last_fetch_timestamp_seconds{chatbot="7F5E5376-DBF0-45CD-8C72-C60F428653D2"} 9.466848e+08
@@ -130,7 +133,7 @@ chatwize_up{chatbot="7f5e5376dbf045cd8c72c60f428653d1"} 1
 chatwize_up{chatbot="7f5e5376dbf045cd8c72c60f428653d3"} 1
 chatwize_up{chatbot="7f5e5376dbf045cd8c72c60f428653d4"} 0
 `
-		names := []string{"chatwize_chatbot_info", "chatwize_fetch_duration_seconds", "chatwize_last_fetch_timestamp_seconds",
+		names := []string{"chatwize_chatbot_info", "chatwize_fetch_failure_info", "chatwize_fetch_duration_seconds", "chatwize_last_fetch_timestamp_seconds",
 			"chatwize_last_session_created_timestamp_seconds", "chatwize_last_session_modified_timestamp_seconds",
 			"chatwize_malformed_sessions", "chatwize_sessions", "chatwize_sessions_with_lead",
 			"chatwize_sessions_with_verified_identity", "chatwize_up"}

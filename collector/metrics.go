@@ -18,6 +18,8 @@ var (
 		"Whether the chatbot's sessions could be fetched and read to the end (1) or not (0).")
 	infoDesc = newDesc("chatbot_info",
 		"The chatbot's name; always 1.", "name")
+	failureDesc = newDesc("fetch_failure_info",
+		"Why the chatbot's sessions could not be fetched, as in chatwize_api_errors_total; always 1.", "reason")
 	fetchDurationDesc = newDesc("fetch_duration_seconds",
 		"How long the last fetch of the chatbot's sessions took, successful or not.")
 	lastFetchDesc = newDesc("last_fetch_timestamp_seconds",

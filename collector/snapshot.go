@@ -18,7 +18,7 @@ type Snapshot []Fetched
 
 // Describe sends the descriptors of all metrics of chatbots.
 func (Snapshot) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{upDesc, infoDesc, fetchDurationDesc, lastFetchDesc} {
+	for _, desc := range []*prometheus.Desc{upDesc, infoDesc, failureDesc, fetchDurationDesc, lastFetchDesc} {
 		descs <- desc
 	}
 	for _, metric := range tallyMetrics {
@@ -42,10 +42,11 @@ func (f Fetched) collect(metrics chan<- prometheus.Metric) {
 	gauge(fetchDurationDesc, f.Result.Took.Seconds())
 	if f.Result.Err != nil {
 		gauge(upDesc, 0)
+		gauge(failureDesc, 1, string(fetch.ReasonOf(f.Result.Err)))
 		return
 	}
 	gauge(upDesc, 1)
-	gauge(lastFetchDesc, unixSeconds(f.Result.Finished))
+	gauge(lastFetchDesc, unixSeconds(f.Result.Received))
 	for _, metric := range tallyMetrics {
 		if value, ok := metric.Value(f.Result.Tally); ok {
 			gauge(metric.desc, value)

@@ -9,31 +9,55 @@ import (
 	"strings"
 
 	"github.com/prometheus/common/config"
+	"golang.org/x/sync/singleflight"
 )
 
 // FileKey returns a function that reads the API key from a file, each time anew so
 // that the key can be rotated. Its errors do not quote the file or its name, which may
 // be a key in the wrong place.
 func FileKey(file string) func(context.Context) (string, error) {
-	secret := config.NewFileSecret(file)
+	return bounded(func() (string, error) { return readKey(file) })
+}
+
+// bounded returns a function that calls read, but returns when its context ends. A read
+// that hangs, as on a network file system, is shared by all that follow.
+func bounded(read func() (string, error)) func(context.Context) (string, error) {
+	var reads singleflight.Group
 	return func(ctx context.Context) (string, error) {
-		if err := checkFile(file); err != nil {
-			return "", err
+		select {
+		case result := <-reads.DoChan("", func() (any, error) { return read() }):
+			return result.Val.(string), result.Err
+		case <-ctx.Done():
+			return "", fmt.Errorf("the file was not read in time: %w", context.Cause(ctx))
 		}
-		key, err := secret.Fetch(ctx)
-		if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
-			return "", fmt.Errorf("the file cannot be read: %w; name a file that holds the API key", pathError.Err)
-		}
-		if err != nil {
-			return "", err
-		}
-		return checked(key)
 	}
 }
 
-// InlineKey returns a function that returns key without white space around it.
+// readKey reads the API key from a file.
+func readKey(file string) (string, error) {
+	if err := checkFile(file); err != nil {
+		return "", err
+	}
+	key, err := config.NewFileSecret(file).Fetch(context.Background())
+	if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
+		return "", fmt.Errorf("the file cannot be read: %w; name a file that holds the API key", pathError.Err)
+	}
+	if err != nil {
+		return "", err
+	}
+	return checked(trimmed(key))
+}
+
+// trimmed returns text without white space around it, and without the byte order mark that
+// some editors write at the start of a file.
+func trimmed(text string) string {
+	return strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), "\ufeff"))
+}
+
+// InlineKey returns a function that returns key, without white space and a byte order mark
+// around it.
 func InlineKey(key string) func(context.Context) (string, error) {
-	key = strings.TrimSpace(key)
+	key = trimmed(key)
 	return func(context.Context) (string, error) { return checked(key) }
 }
 
@@ -53,6 +77,9 @@ func checkFile(file string) error {
 func checked(key string) (string, error) {
 	if key == "" {
 		return "", errors.New("holds no API key; write the key, and nothing else, there")
+	}
+	if quote := key[0]; (quote == '"' || quote == '\'') && key[len(key)-1] == quote {
+		return "", errors.New("holds the API key in quotes; remove the quotes")
 	}
 	for _, c := range []byte(key) {
 		if c <= ' ' || c > '~' {

@@ -55,9 +55,10 @@ func TestKeyRotation(t *testing.T) {
 // from a file or the environment, and whatever is wrong with it is not shown.
 func TestKey(t *testing.T) {
 	const (
-		none  = "holds no API key; write the key, and nothing else, there"
-		more  = "holds more than an API key, which is one word of ASCII letters, digits and signs; write the key, and nothing else, there"
-		large = "is not a small regular file; name a file that holds the API key"
+		none   = "holds no API key; write the key, and nothing else, there"
+		more   = "holds more than an API key, which is one word of ASCII letters, digits and signs; write the key, and nothing else, there"
+		quoted = "holds the API key in quotes; remove the quotes"
+		large  = "is not a small regular file; name a file that holds the API key"
 	)
 	longest := strings.Repeat("k", 64<<10)
 	tests := map[string]struct{ content, want, err string }{
@@ -75,7 +76,14 @@ func TestKey(t *testing.T) {
 		"DEL":                      {"key\x7f0815", "", more},
 		"a letter beyond ASCII":    {"key\u00e90815", "", more},
 		"a byte that is not UTF-8": {"key\xff0815", "", more},
-		"a byte order mark":        {"\ufeffkey-0815", "", more},
+		"a byte order mark":        {"\ufeffkey-0815\r\n", "key-0815", ""},
+		"a byte order mark alone":  {"\ufeff", "", none},
+		"two byte order marks":     {"\ufeff\ufeffkey-0815", "", more},
+		"in quotes":                {`"key-0815"`, "", quoted},
+		"in single quotes":         {"'key-0815'\n", "", quoted},
+		"a quote":                  {`"`, "", quoted},
+		"a quote in it":            {`key"0815`, `key"0815`, ""},
+		"a quote before it":        {`"key-0815`, `"key-0815`, ""},
 		"NUL":                      {"key-0815\x00", "", more},
 		"64 KiB and one":           {longest + "k", "", large},
 		"64 KiB and a newline":     {longest + "\n", "", large},

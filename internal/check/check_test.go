@@ -43,7 +43,7 @@ func TestFetch(t *testing.T) {
 		{"timed out", &client.Error{Reason: client.Timeout}},
 		{"connection failed", &client.Error{Reason: client.Network}},
 		{"not a session list", &client.Error{Reason: client.InvalidResponse, Status: 200}},
-		{"rate limited until " + until.Local().Format(time.TimeOnly), &client.Error{Reason: client.RateLimited, Status: 429, RetryAt: until}},
+		{"rate limited until " + until.Local().Format(time.TimeOnly), &fetch.Error{Reason: client.RateLimited, PausedUntil: until}},
 	}
 	api := api{}
 	var chatbots []client.Chatbot

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
-	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
 )
 
 // call is a fetch of a chatbot that several may wait for.
@@ -20,9 +19,9 @@ type call struct {
 	result  Result
 
 	// Guarded by Source.mutex.
-	waiting  int       // number of those who wait
-	reported bool      // whether its failure has been counted and logged
-	deadline time.Time // latest deadline of those who wait, zero if one has none
+	waiting  int               // number of those who wait
+	callers  []context.Context // of all who have waited
+	reported bool              // whether its failure has been counted and logged
 }
 
 // join returns the call of a chatbot that has not ended, or a new one, and reports
@@ -38,10 +37,7 @@ func (s *Source) join(ctx context.Context, chatbot client.Chatbot) (c *call, isN
 		c = &call{chatbot: chatbot, ctx: free, cancel: cancel, begun: time.Now(), done: make(chan struct{})}
 		s.calls[chatbot.UUID] = c
 	}
-	deadline, _ := ctx.Deadline()
-	if c.waiting == 0 || !c.deadline.IsZero() && (deadline.IsZero() || deadline.After(c.deadline)) {
-		c.deadline = deadline
-	}
+	c.callers = append(c.callers, ctx)
 	c.waiting++
 	return c, isNew
 }
@@ -120,25 +116,38 @@ func (s *Source) start(calls []*call) {
 
 // acquire waits for a slot for a call.
 func (s *Source) acquire(c *call) error {
-	if err := s.Gate.checkPause(); err != nil {
+	if err := s.Gate.checkPause(c.chatbot.UUID); err != nil {
 		return err
 	}
 	if err := s.Gate.acquire(c.ctx); err != nil {
 		return err
 	}
-	if s.expired(c) {
+	if cause := s.abandoned(c); cause != nil {
 		// The end of a scrape releases slots. No request must begin then.
 		s.Gate.release()
-		return s.Gate.noSlot(context.DeadlineExceeded)
+		c.cancel(cause)
+		return s.Gate.noSlot(cause)
 	}
 	return nil
 }
 
-// expired reports whether the deadlines of all who wait for a call have passed.
-func (s *Source) expired(c *call) bool {
+// abandoned returns why nobody waits for a call any more, or nil. Those who leave at
+// the same time may not all have called leave.
+func (s *Source) abandoned(c *call) (cause error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	return !c.deadline.IsZero() && !time.Now().Before(c.deadline)
+	now := time.Now()
+	for _, caller := range c.callers {
+		switch deadline, ok := caller.Deadline(); {
+		case caller.Err() != nil:
+			cause = context.Cause(caller)
+		case ok && !now.Before(deadline):
+			cause = context.DeadlineExceeded
+		default:
+			return nil
+		}
+	}
+	return cause
 }
 
 // run fetches the tally of a call's chatbot and remembers it.
@@ -147,22 +156,23 @@ func (s *Source) run(c *call) Result {
 	defer cancel()
 	state, _ := s.states.Get(c.chatbot.UUID)
 	begun := time.Now()
-	sum, err := try(ctx, s.Gate, func(ctx context.Context) (tally.Tally, error) { return s.fetchTally(ctx, c.chatbot, &state) })
+	fetched, err := try(ctx, s.Gate, c.chatbot.UUID, func(ctx context.Context) (fetched, error) {
+		return s.fetchTally(ctx, c.chatbot, &state)
+	})
 	now := time.Now()
-	result := Result{Tally: sum, Finished: now, Took: now.Sub(begun), Err: err}
-	if !isPaused(err) {
-		state.took = result.Took
-	}
-	if err == nil {
-		state.last = result
-	}
+	result := Result{Tally: fetched.tally, Received: fetched.received, Finished: now, Took: now.Sub(begun), Err: err}
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	if s.calls[c.chatbot.UUID] != c {
-		// A later call may have remembered something newer.
-		took := state.took
-		state, _ = s.states.Get(c.chatbot.UUID)
-		state.took = took
+	// Another call, begun before this one's end, may have remembered something newer.
+	current, _ := s.states.Get(c.chatbot.UUID)
+	if err != nil || current.last.Finished.Add(-current.last.Took).After(begun) {
+		state = current
+	} else {
+		state.last = result
+	}
+	state.took = result.Took
+	if isPaused(err) {
+		state.took = current.took
 	}
 	s.states.Add(c.chatbot.UUID, state)
 	return result

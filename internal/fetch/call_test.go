@@ -320,3 +320,84 @@ func TestOvertaken(t *testing.T) {
 		})
 	}
 }
+
+// A fetch that succeeds is remembered, even if somebody was in too much of a hurry for
+// it, or a later one failed.
+func TestSuccessIsKept(t *testing.T) {
+	for name, later := range map[string]bool{"somebody left": false, "a later fetch failed": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tries := &tries{answers: []answer{
+					{takes: 10 * time.Second, sessions: make([]client.Session, 1)},
+					{err: &client.Error{Reason: client.NotFound, Status: 404}},
+				}}
+				source := newSource(tries, 2, prometheus.NewRegistry(), log.NewNopLogger(), caching(time.Hour))
+				var scrapes sync.WaitGroup
+				scrapes.Go(func() { fetchOne(t.Context(), source, "a") })
+				synctest.Wait()
+				hurried, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				fetchOne(hurried, source, "a")
+				if later {
+					fetchOne(t.Context(), source, "a")
+				}
+				scrapes.Wait()
+				requests := len(tries.at)
+				if got := fetchOne(t.Context(), source, "a"); got.Err != nil || got.Tally.Sessions != 1 || len(tries.at) != requests {
+					t.Errorf("got %+v after %d requests, want %d", got, len(tries.at), requests)
+				}
+			})
+		})
+	}
+}
+
+// No request begins for a caller who has left before or leaves now. Disconnects are not
+// counted as failures, passed deadlines are.
+func TestNoRequestAfterTheEnd(t *testing.T) {
+	ended := func(parent context.Context) (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancel(parent)
+		cancel()
+		return ctx, cancel
+	}
+	tests := map[string]struct {
+		context  func(context.Context) (context.Context, context.CancelFunc)
+		requests int // one at a time, each takes a minute
+		failures float64
+	}{
+		"left before": {ended, 0, 0},
+		"too late": {func(parent context.Context) (context.Context, context.CancelFunc) {
+			return context.WithDeadline(parent, midnight)
+		}, 0, 5},
+		"leaves": {func(parent context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(parent)
+			time.AfterFunc(time.Second, cancel)
+			return ctx, cancel
+		}, 1, 0},
+		"is late": {func(parent context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(parent, time.Second)
+		}, 1, 5},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			for range 20 { // the order of goroutines differs
+				synctest.Test(t, func(t *testing.T) {
+					registry := prometheus.NewRegistry()
+					tries := &tries{answers: []answer{{takes: time.Minute}}}
+					source := newSource(tries, 1, registry, log.NewNopLogger())
+					ctx, cancel := test.context(t.Context())
+					defer cancel()
+					results := source.FetchAll(ctx, []client.Chatbot{{UUID: "a"}, {UUID: "b"}, {UUID: "c"}, {UUID: "d"}, {UUID: "e"}})
+					for _, result := range results {
+						if fetch.ReasonOf(result.Err) != client.Timeout {
+							t.Errorf("got %+v", result)
+						}
+					}
+					synctest.Wait()
+					if counted := failures(t, registry)["timeout"]; len(tries.at) != test.requests || counted != test.failures {
+						t.Errorf("%d requests, want %d; %v failures, want %v", len(tries.at), test.requests, counted, test.failures)
+					}
+				})
+			}
+		})
+	}
+}

@@ -15,6 +15,10 @@ import (
 // an earlier list or only one chatbot is wanted.
 const rediscoveryInterval = 30 * time.Second
 
+// minAttempt is the least timeout of an attempt, however much of a hurry its caller is
+// in: half of Prometheus's default scrape timeout.
+const minAttempt = 5 * time.Second
+
 // DiscoveryOptions are the settings of a [Discovery].
 type DiscoveryOptions struct {
 	// Interval is how long a list of chatbots is kept.
@@ -64,8 +68,8 @@ func (d *Discovery) Chatbot(ctx context.Context, uuid string) (client.Chatbot, b
 
 // refresh returns the list, whether there is one, and the error of the attempt that it
 // made if one was due. It waits for at most half of the time that ctx leaves. With a
-// previous list the attempt ends then, to release its slot; without one, it goes on
-// for the next caller.
+// previous list the attempt ends then, to release its slot, but not before minAttempt;
+// without one, it goes on for the next caller.
 func (d *Discovery) refresh(ctx context.Context, due func() bool) (chatbots []client.Chatbot, listed bool, err error) {
 	d.mutex.Lock()
 	isDue, listed := due(), d.listed
@@ -76,7 +80,7 @@ func (d *Discovery) refresh(ctx context.Context, due func() bool) (chatbots []cl
 		if deadline, ok := ctx.Deadline(); ok {
 			half := time.Until(deadline) / 2
 			if listed {
-				timeout = min(timeout, half)
+				timeout = min(timeout, max(half, minAttempt))
 			}
 			var cancel context.CancelFunc
 			patience, cancel = context.WithTimeout(ctx, half)
@@ -107,7 +111,7 @@ func (d *Discovery) attempt(ctx context.Context, timeout time.Duration, due func
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	response, err := Do(ctx, d.Gate, d.API.Chatbots)
+	response, err := Do(ctx, d.Gate, client.EndpointChatbots, d.API.Chatbots)
 	if err != nil {
 		d.report(err, client.EndpointChatbots, "msg", "discovering the chatbots failed")
 	}

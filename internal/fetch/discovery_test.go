@@ -245,7 +245,7 @@ func TestDiscoverySkips(t *testing.T) {
 func TestDiscoveryShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &listing{api: api{"slow": {takes: 20 * time.Second}}, err: &client.Error{
-			Reason: client.RateLimited, Status: 429, RetryAt: midnight.Add(time.Minute),
+			Reason: client.RateLimited, Status: 429, RetryAfter: time.Minute,
 		}}
 		discovery, source, _ := newDiscovery(api, log.NewNopLogger())
 		go fetchOne(t.Context(), source, "slow")
@@ -311,5 +311,29 @@ func TestDiscoveryRetries(t *testing.T) {
 			t.Errorf("got %v, %v after %d requests", chatbots, err, api.requests)
 		}
 		wantUp(t, registry, "1", client.Network, 0)
+	})
+}
+
+// A caller in a hurry does not wait, and does not make the discovery of a new list fail.
+func TestDiscoveryInAHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &listing{chatbots: []client.Chatbot{{UUID: shopUUID}}, takes: time.Second}
+		discovery, _, registry := newDiscovery(api, log.NewNopLogger())
+		if _, err := discovery.Chatbots(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		api.chatbots = []client.Chatbot{{UUID: deskUUID}}
+		hurried, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		if chatbots, err := discovery.Chatbots(hurried); len(chatbots) != 1 || chatbots[0].UUID != shopUUID || err != nil || time.Since(start) != 50*time.Millisecond {
+			t.Errorf("got %v, %v after %v", chatbots, err, time.Since(start))
+		}
+		time.Sleep(time.Second)
+		wantUp(t, registry, "1", client.Timeout, 0)
+		if chatbots, err := discovery.Chatbots(t.Context()); len(chatbots) != 1 || chatbots[0].UUID != deskUUID || err != nil || api.requests != 2 {
+			t.Errorf("got %v, %v after %d requests", chatbots, err, api.requests)
+		}
 	})
 }

@@ -7,13 +7,14 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
 
-// Error is a fetch that failed on this side: no request was sent, or whoever waited
-// for it left before it ended. Failed requests are [*client.Error].
+// Error is a fetch that failed on this side (no request was sent, or whoever waited for
+// it left before it ended), or a failed request that began a pause. Other failed
+// requests are [*client.Error].
 type Error struct {
 	// Reason is why the fetch failed.
 	Reason client.Reason
-	// PausedUntil is the end of the pause that kept the request from being sent,
-	// zero if it was not a pause.
+	// PausedUntil is the end of the pause that kept the request from being sent, or
+	// that it began; zero if there is none.
 	PausedUntil time.Time
 	// Err is the cause.
 	Err error
@@ -40,25 +41,18 @@ func ReasonOf(err error) client.Reason {
 	return client.Network
 }
 
-// PausedUntil returns before when, according to err, no request is sent for the
-// account. It is zero if there is no pause.
+// PausedUntil returns the end of the pause that a failed fetch met or began. It is zero
+// if there is none.
 func PausedUntil(err error) time.Time {
 	var local *Error
-	var failure *client.Error
-	switch {
-	case errors.As(err, &local):
+	if errors.As(err, &local) {
 		return local.PausedUntil
-	case errors.As(err, &failure):
-		return failure.RetryAt
 	}
 	return time.Time{}
 }
 
 // isPaused reports whether a fetch was not tried because of a pause.
-func isPaused(err error) bool {
-	var local *Error
-	return errors.As(err, &local) && !local.PausedUntil.IsZero()
-}
+func isPaused(err error) bool { return errors.Is(err, errPaused) }
 
 // StatusOf returns the HTTP status code of a failed request, 0 if there was no
 // response.

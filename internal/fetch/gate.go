@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -30,30 +31,43 @@ type Gate struct {
 	concurrency int
 	timeout     time.Duration
 
-	mutex       sync.Mutex
-	pausedUntil time.Time
+	mutex  sync.Mutex
+	pauses map[string]pause // by key; see pauseAccount
 }
+
+// pause is a time without requests.
+type pause struct {
+	end    time.Time // with a monotonic clock reading
+	reason client.Reason
+}
+
+// pauseAccount is the key of the pause of the whole account. Other pauses have the key
+// given to [Do].
+const pauseAccount = ""
 
 // NewGate returns a Gate for up to concurrency fetches at a time, each of which may
 // take up to timeout, including its retries.
 func NewGate(concurrency int, timeout time.Duration) *Gate {
-	return &Gate{slots: semaphore.NewWeighted(int64(concurrency)), concurrency: concurrency, timeout: timeout}
+	return &Gate{
+		slots: semaphore.NewWeighted(int64(concurrency)), concurrency: concurrency, timeout: timeout,
+		pauses: map[string]pause{},
+	}
 }
 
 // Do waits for a slot and then calls fetch, again after transient failures. It fails
-// at once during a pause. Its error is that of fetch, or an [*Error] if fetch was not
-// called.
-func Do[T any](ctx context.Context, g *Gate, fetch func(context.Context) (T, error)) (T, error) {
-	return withSlot(ctx, g, func(ctx context.Context) (T, error) { return try(ctx, g, fetch) })
+// at once during a pause of the account or of key. Its error is that of fetch, or an
+// [*Error] if fetch was not called or began a pause.
+func Do[T any](ctx context.Context, g *Gate, key string, fetch func(context.Context) (T, error)) (T, error) {
+	return withSlot(ctx, g, func(ctx context.Context) (T, error) { return try(ctx, g, key, fetch) })
 }
 
 // DoPatiently is like [Do], but waits for the end of a pause, unless the timeout of
 // the fetch would pass before.
-func DoPatiently[T any](ctx context.Context, g *Gate, fetch func(context.Context) (T, error)) (T, error) {
+func DoPatiently[T any](ctx context.Context, g *Gate, key string, fetch func(context.Context) (T, error)) (T, error) {
 	return withSlot(ctx, g, func(ctx context.Context) (T, error) {
 		for {
-			fetched, err := try(ctx, g, fetch)
-			if PausedUntil(err).IsZero() || !g.waitOutPause(ctx) {
+			fetched, err := try(ctx, g, key, fetch)
+			if until := PausedUntil(err); until.IsZero() || !sleepUntil(ctx, until) {
 				return fetched, err
 			}
 		}
@@ -89,12 +103,12 @@ func (g *Gate) noSlot(cause error) error {
 
 // try calls fetch, again after transient failures while ctx, which has a deadline,
 // leaves time. The error is that of the last call.
-func try[T any](ctx context.Context, g *Gate, fetch func(context.Context) (T, error)) (T, error) {
+func try[T any](ctx context.Context, g *Gate, key string, fetch func(context.Context) (T, error)) (T, error) {
 	var nothing T
 	var last error
 	deadline, _ := ctx.Deadline()
 	fetched, err := backoff.Retry(ctx, func() (T, error) {
-		if err := g.checkPause(); err != nil {
+		if err := g.checkPause(key); err != nil {
 			if last == nil {
 				last = err
 			}
@@ -102,9 +116,9 @@ func try[T any](ctx context.Context, g *Gate, fetch func(context.Context) (T, er
 		}
 		var fetched T
 		fetched, last = fetch(ctx)
+		last = g.pauseAfter(key, last)
 		var failure *client.Error
-		if errors.As(last, &failure) && !failure.Transient {
-			g.pauseUntil(failure.RetryAt)
+		if isPaused(last) || errors.As(last, &failure) && !failure.Transient {
 			return fetched, backoff.Permanent(last)
 		}
 		return fetched, last
@@ -125,41 +139,53 @@ func try[T any](ctx context.Context, g *Gate, fetch func(context.Context) (T, er
 	return fetched, nil
 }
 
-// pauseUntil extends the pause to a time, unless it lasts longer already.
-func (g *Gate) pauseUntil(end time.Time) {
-	g.mutex.Lock()
-	defer g.mutex.Unlock()
-	if end.After(g.pausedUntil) {
-		g.pausedUntil = end
+// pauseAfter begins the pause that a failed request asks for: of the account after 429,
+// of key after 503. It returns err, with the end of the pause if there is one.
+func (g *Gate) pauseAfter(key string, err error) error {
+	var failure *client.Error
+	if !errors.As(err, &failure) || failure.RetryAfter <= 0 {
+		return err
 	}
-}
-
-// pauseEnd returns the end of the last pause, zero if there was none.
-func (g *Gate) pauseEnd() time.Time {
+	if failure.Reason == client.RateLimited {
+		key = pauseAccount
+	}
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	return g.pausedUntil
+	now := time.Now()
+	maps.DeleteFunc(g.pauses, func(_ string, p pause) bool { return !now.Before(p.end) })
+	next := pause{now.Add(failure.RetryAfter), failure.Reason}
+	if current := g.pauses[key]; current.end.After(next.end) {
+		next = current
+	}
+	g.pauses[key] = next
+	return &Error{Reason: failure.Reason, PausedUntil: next.end, Err: err}
 }
 
-// checkPause returns an error during a pause.
-func (g *Gate) checkPause() error {
-	end := g.pauseEnd()
-	if !time.Now().Before(end) {
+// errPaused is the cause of an [Error] without a request.
+var errPaused = errors.New("the API wants no requests")
+
+// checkPause returns an error during a pause of the account or of key.
+func (g *Gate) checkPause(key string) error {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	p := g.pauses[pauseAccount]
+	if own := g.pauses[key]; own.end.After(p.end) {
+		p = own
+	}
+	if !time.Now().Before(p.end) {
 		return nil
 	}
-	return &Error{Reason: client.RateLimited, PausedUntil: end,
-		Err: fmt.Errorf("the API wants no requests until %s", end.UTC().Format(time.RFC3339))}
+	return &Error{Reason: p.reason, PausedUntil: p.end,
+		Err: fmt.Errorf("%w until %s", errPaused, p.end.UTC().Format(time.RFC3339))}
 }
 
-// waitOutPause waits for the end of the pause. It reports false, at once, if ctx
-// would end before.
-func (g *Gate) waitOutPause(ctx context.Context) bool {
-	end := g.pauseEnd()
-	if deadline, ok := ctx.Deadline(); ok && !end.Before(deadline) {
+// sleepUntil waits until a time. It reports false, at once, if ctx would end before.
+func sleepUntil(ctx context.Context, at time.Time) bool {
+	if deadline, ok := ctx.Deadline(); ok && !at.Before(deadline) {
 		return false
 	}
 	select {
-	case <-time.After(time.Until(end)):
+	case <-time.After(time.Until(at)):
 		return true
 	case <-ctx.Done():
 		return false

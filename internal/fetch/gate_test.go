@@ -126,17 +126,26 @@ func TestRetryIntervals(t *testing.T) {
 	})
 }
 
-// While the API wants no requests none is sent, for any chatbot; fetches fail at
-// once and are not logged. Then everything goes on by itself.
+// After 429 no request is sent for the account, after 503 with Retry-After none for the
+// chatbot. Fetches fail at once and are not logged. After the pause all is as before.
 func TestPause(t *testing.T) {
-	for _, reason := range []client.Reason{client.RateLimited, client.ServerError} {
+	tests := []struct {
+		reason client.Reason // of the answer
+		paused client.Reason // of another chatbot during the pause; none: it is fetched
+		counts map[string]float64
+	}{
+		{client.RateLimited, client.RateLimited, map[string]float64{"rate_limited": 4}},
+		{client.ServerError, "", map[string]float64{"server_error": 2}},
+	}
+	for _, test := range tests {
+		reason := test.reason
 		t.Run(string(reason), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				registry := prometheus.NewRegistry()
 				var logged bytes.Buffer
 				tries := &tries{answers: []answer{
-					{err: &client.Error{Reason: reason, Status: 429, RetryAt: start.Add(time.Minute)}}, {},
+					{err: &client.Error{Reason: reason, Status: 429, RetryAfter: time.Minute}}, {},
 				}}
 				source := newSource(tries, 1, registry, log.NewLogfmtLogger(&logged))
 				reasonOf := func(chatbot string) client.Reason {
@@ -146,22 +155,24 @@ func TestPause(t *testing.T) {
 					t.Errorf("got %q, want %q", got, reason)
 				}
 				time.Sleep(time.Minute - time.Nanosecond)
-				for _, chatbot := range []string{"a", "b", "b"} {
-					if got := reasonOf(chatbot); got != client.RateLimited {
-						t.Errorf("%s: got %q during the pause", chatbot, got)
+				requests := 1
+				for chatbot, want := range map[string]client.Reason{"a": reason, "b": test.paused, "c": test.paused} {
+					if got := reasonOf(chatbot); got != want {
+						t.Errorf("%s: got %q during the pause, want %q", chatbot, got, want)
+					}
+					if want == "" {
+						requests++
 					}
 				}
-				if took := time.Since(start); took != time.Minute-time.Nanosecond || len(tries.at) != 1 {
+				if took := time.Since(start); took != time.Minute-time.Nanosecond || len(tries.at) != requests {
 					t.Errorf("sent %d requests, waited until %v", len(tries.at), took)
 				}
 				time.Sleep(time.Nanosecond)
 				if got := reasonOf("a") + reasonOf("b"); got != "" {
 					t.Errorf("got %q after the pause", got)
 				}
-				want := map[string]float64{string(client.RateLimited): 3}
-				want[string(reason)]++
-				if got := failures(t, registry); !maps.Equal(got, want) {
-					t.Errorf("counted %v, want %v", got, want)
+				if got := failures(t, registry); !maps.Equal(got, test.counts) {
+					t.Errorf("counted %v, want %v", got, test.counts)
 				}
 				if text := logged.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "no_requests_until=2000-01-01T00:01:00Z") {
 					t.Errorf("logged %s", text)
@@ -176,7 +187,7 @@ func TestPause(t *testing.T) {
 func TestPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limited := func(pause, takes time.Duration) answer {
-			return answer{takes: takes, err: &client.Error{Reason: client.RateLimited, Status: 429, RetryAt: time.Now().Add(pause)}}
+			return answer{takes: takes, err: &client.Error{Reason: client.RateLimited, Status: 429, RetryAfter: pause}}
 		}
 		counting := &counting{api: api{
 			"long": limited(time.Hour, time.Second), "short": limited(time.Minute, 2*time.Second), "waiting": {},
@@ -225,7 +236,7 @@ func TestPauseBetweenTries(t *testing.T) {
 		cutOff := errors.New("cut off")
 		counting := &counting{api: api{
 			"cut off": {err: &client.Error{Reason: client.Network, Transient: true, Err: cutOff}},
-			"limited": {takes: 100 * time.Millisecond, err: &client.Error{Reason: client.RateLimited, Status: 429, RetryAt: midnight.Add(time.Minute)}},
+			"limited": {takes: 100 * time.Millisecond, err: &client.Error{Reason: client.RateLimited, Status: 429, RetryAfter: time.Minute}},
 		}}
 		registry := prometheus.NewRegistry()
 		var logged bytes.Buffer
@@ -244,7 +255,7 @@ func TestPauseBetweenTries(t *testing.T) {
 // The API's wish for a pause holds also if the fetch that it answers has been
 // counted as failed before, or if nobody waits for it any more.
 func TestPauseAfterLeaving(t *testing.T) {
-	limited := &client.Error{Reason: client.RateLimited, Status: 429, RetryAt: midnight.Add(time.Minute)}
+	limited := &client.Error{Reason: client.RateLimited, Status: 429, RetryAfter: time.Minute}
 	for name, stays := range map[string]bool{"one stays": true, "all leave": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -272,7 +283,7 @@ func TestPauseAfterLeaving(t *testing.T) {
 				if got := fetchOne(t.Context(), source, "b"); got.Err == nil || len(tries.at) != 1 {
 					t.Errorf("during the pause got %+v and %d requests", got, len(tries.at))
 				}
-				time.Sleep(time.Until(limited.RetryAt))
+				time.Sleep(time.Until(midnight.Add(5*time.Second + time.Minute)))
 				if got := fetchOne(t.Context(), source, "b"); got.Err != nil {
 					t.Errorf("after the pause got %v", got.Err)
 				}

@@ -1,20 +1,39 @@
 package fetch
 
 import (
+	"errors"
 	"time"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
 
+// hints are what an operator can do about failures with a known cause.
+var hints = []struct {
+	cause error
+	hint  string
+}{
+	{client.ErrNoKey, "write the API key, and nothing else, into the key file"},
+	{client.ErrHTML, "check the base URL: it is a web page, not the API"},
+	{client.ErrPage, "report it to the maintainers of the exporter: it cannot read lists in pages"},
+	{client.ErrToHTTPS, "write https in the base URL"},
+	{client.ErrElsewhere, "check the base URL: the API has moved to another host, which the API key is not sent to"},
+	{client.ErrProxy, "check the address of the proxy and its user name and password"},
+	{client.ErrAuthority, "name the certificate of the authority in the environment variable SSL_CERT_FILE, if it is a private one"},
+	{client.ErrCertificate, "check the base URL, the clock of this machine, and the certificate of the API or of a proxy before it"},
+	{client.ErrLargeHeaders, "check the base URL, and whether a proxy adds headers"},
+}
+
 // Hint returns what an operator can do about a failed fetch from an endpoint of the
 // API (see [client.Endpoint]). It names settings by what they are, not by flags.
 func Hint(err error, endpoint string) string {
-	switch reason := ReasonOf(err); reason {
-	case client.Unauthorized:
-		if StatusOf(err) == 0 {
-			return "write the API key, and nothing else, into the key file"
+	for _, h := range hints {
+		if errors.Is(err, h.cause) {
+			return h.hint
 		}
-		return "check that the API key is this account's and still valid"
+	}
+	switch ReasonOf(err) {
+	case client.Unauthorized:
+		return "check that the API key is complete and still valid, and that the base URL is the brand of its account"
 	case client.NotFound:
 		if endpoint == client.EndpointChatbots {
 			return "name the chatbots in the settings, as not every brand lists them; or check the base URL"

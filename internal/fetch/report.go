@@ -36,9 +36,8 @@ func (c *Config) report(err error, endpoint string, keyvals ...any) {
 		return
 	}
 	line := slices.Concat(keyvals, []any{"reason", reason, "err", err, "hint", Hint(err, endpoint)})
-	if !PausedUntil(err).IsZero() {
-		// Another response may have asked for a longer pause.
-		line = append(line, "no_requests_until", c.Gate.pauseEnd().UTC().Format(time.RFC3339))
+	if until := PausedUntil(err); !until.IsZero() {
+		line = append(line, "no_requests_until", until.UTC().Format(time.RFC3339))
 	}
 	level.Warn(c.Logger).Log(line...)
 }

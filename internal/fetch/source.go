@@ -54,6 +54,9 @@ func NewSource(config Config, options SourceOptions) *Source {
 type Result struct {
 	// Tally is what the sessions add up to, zero if Err is not nil.
 	Tally tally.Tally
+	// Received is the local time when the headers of the last response came that the
+	// tally rests on; zero if Err is not nil.
+	Received time.Time
 	// Finished is when the fetch ended.
 	Finished time.Time
 	// Took is how long the fetch took after it got a slot; if it got none, how long
@@ -118,7 +121,7 @@ func (s *Source) cached(chatbot client.Chatbot) (Result, bool) {
 // read again with all sessions. It waits for the end of a pause if the timeout of the
 // fetch allows. Its error names the chatbot and what to do.
 func (s *Source) Stream(ctx context.Context, chatbot client.Chatbot, read func(iter.Seq2[client.Session, error]) error) error {
-	_, err := DoPatiently(ctx, s.Gate, func(ctx context.Context) (struct{}, error) {
+	_, err := DoPatiently(ctx, s.Gate, chatbot.UUID, func(ctx context.Context) (struct{}, error) {
 		response, err := s.API.Sessions(ctx, chatbot.UUID, client.SessionsOptions{})
 		if err != nil {
 			return struct{}{}, err

@@ -249,14 +249,38 @@ func TestDeadline(t *testing.T) {
 	})
 }
 
-// What the log says to do about a refused key depends on whether there was one.
-func TestHintOfKey(t *testing.T) {
-	for status, want := range map[int]string{0: "write the API key, and nothing else, into the key file", 401: "check that the API key", 403: "check that the API key"} {
-		var logged bytes.Buffer
-		failure := &client.Error{Reason: client.Unauthorized, Status: status}
-		fetchOne(t.Context(), newSource(api{"a": {err: failure}}, 1, prometheus.NewRegistry(), log.NewLogfmtLogger(&logged)), "a")
-		if text := logged.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, `hint="`+want) {
-			t.Errorf("status %d: logged %s, want %s", status, text, want)
+// The hint of a failure fits its cause.
+func TestHint(t *testing.T) {
+	failure := func(reason client.Reason, status int, err error) error {
+		return &client.Error{Reason: reason, Status: status, Err: err}
+	}
+	tests := map[string]struct {
+		err      error
+		endpoint string
+		want     string
+	}{
+		"no key":           {failure(client.Unauthorized, 0, fmt.Errorf("%w: gone", client.ErrNoKey)), client.EndpointSessions, "write the API key"},
+		"401":              {failure(client.Unauthorized, 401, nil), client.EndpointSessions, "check that the API key"},
+		"422":              {failure(client.Unauthorized, 422, nil), client.EndpointSessions, "base URL is the brand"},
+		"404 of a chatbot": {failure(client.NotFound, 404, nil), client.EndpointSessions, "check the UUID"},
+		"404 of the list":  {failure(client.NotFound, 404, nil), client.EndpointChatbots, "name the chatbots"},
+		"429":              {failure(client.RateLimited, 429, nil), client.EndpointSessions, "scrape less often"},
+		"500":              {failure(client.ServerError, 500, nil), client.EndpointSessions, "ask the support"},
+		"HTML":             {failure(client.InvalidResponse, 200, client.ErrHTML), client.EndpointSessions, "a web page"},
+		"a page":           {failure(client.InvalidResponse, 200, client.ErrPage), client.EndpointSessions, "in pages"},
+		"to https":         {failure(client.UnexpectedStatus, 301, client.ErrToHTTPS), client.EndpointSessions, "write https"},
+		"elsewhere":        {failure(client.UnexpectedStatus, 302, client.ErrElsewhere), client.EndpointSessions, "another host"},
+		"407":              {failure(client.UnexpectedStatus, 407, client.ErrProxy), client.EndpointSessions, "proxy"},
+		"authority":        {failure(client.Network, 0, client.ErrAuthority), client.EndpointSessions, "SSL_CERT_FILE"},
+		"certificate":      {failure(client.Network, 0, client.ErrCertificate), client.EndpointSessions, "the clock of this machine"},
+		"headers":          {failure(client.Network, 0, client.ErrLargeHeaders), client.EndpointSessions, "adds headers"},
+		"refused":          {failure(client.Network, 0, errors.New("refused")), client.EndpointSessions, "firewall"},
+		"late":             {failure(client.Timeout, 0, context.DeadlineExceeded), client.EndpointSessions, "raise the scrape timeout"},
+		"another list":     {failure(client.InvalidResponse, 200, errors.New("not JSON")), client.EndpointSessions, "the API has changed"},
+	}
+	for name, test := range tests {
+		if got := fetch.Hint(test.err, test.endpoint); !strings.Contains(got, test.want) || strings.Contains(got, "--") {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
 		}
 	}
 }

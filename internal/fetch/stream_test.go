@@ -36,7 +36,7 @@ func TestRead(t *testing.T) {
 		err:      &client.Error{Reason: client.Network, Transient: true, Err: errors.New("cut off")},
 	}
 	limited := func(wait time.Duration) answer {
-		return answer{err: &client.Error{Reason: client.RateLimited, Status: 429, RetryAt: midnight.Add(wait)}}
+		return answer{err: &client.Error{Reason: client.RateLimited, Status: 429, RetryAfter: wait}}
 	}
 	tests := map[string]struct {
 		answers []answer
@@ -49,10 +49,10 @@ func TestRead(t *testing.T) {
 		"cut off again": {[]answer{cutOff}, 3, 0, []string{"cut off", "check the base URL"}},
 		"refused": {[]answer{{err: &client.Error{Reason: client.Unauthorized, Status: 403}}}, 1, 0,
 			[]string{"403 Forbidden", "check that the API key"}},
-		"a pause that fits": {[]answer{limited(20 * time.Second), limited(50 * time.Second), good}, 3, 50 * time.Second, nil},
-		"a pause that does not": {[]answer{limited(20 * time.Second), limited(time.Minute), good}, 2, 20 * time.Second,
+		"a pause that fits": {[]answer{limited(20 * time.Second), limited(30 * time.Second), good}, 3, 50 * time.Second, nil},
+		"a pause that does not": {[]answer{limited(20 * time.Second), limited(40 * time.Second), good}, 2, 20 * time.Second,
 			[]string{"429", "try again after 2000-01-01T00:01:00Z", "raise the timeout of fetches"}},
-		"a pause with 503": {[]answer{{err: &client.Error{Reason: client.ServerError, Status: 503, RetryAt: midnight.Add(time.Second)}}, good}, 2, time.Second, nil},
+		"a pause with 503": {[]answer{{err: &client.Error{Reason: client.ServerError, Status: 503, RetryAfter: time.Second}}, good}, 2, time.Second, nil},
 		"never ends":       {[]answer{{takes: time.Hour}}, 1, time.Minute, []string{"deadline", "raise the timeout of fetches,"}},
 	}
 	for name, test := range tests {
@@ -94,7 +94,7 @@ func TestReadEnds(t *testing.T) {
 	enough := errors.New("enough")
 	for name, first := range map[string]answer{
 		"fetching": {takes: time.Hour},
-		"pausing":  {err: &client.Error{Reason: client.RateLimited, RetryAt: midnight.Add(30 * time.Second)}},
+		"pausing":  {err: &client.Error{Reason: client.RateLimited, RetryAfter: 30 * time.Second}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

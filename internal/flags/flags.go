@@ -115,10 +115,11 @@ func Duration(flag *kingpin.FlagClause, into *time.Duration, minimum time.Durati
 	})
 }
 
-// BaseURL makes flag accept the base URL of an API, http or https.
+// BaseURL makes flag accept the base URL of an API, http or https. White space around it
+// is ignored.
 func BaseURL(flag *kingpin.FlagClause, into **url.URL) {
 	set(flag, into, func(text string) (*url.URL, error) {
-		u, err := url.Parse(text)
+		u, err := url.Parse(strings.TrimSpace(text))
 		switch {
 		case err != nil:
 			return nil, errors.New("is not a URL; write it like https://app.chatwize.ai")

@@ -100,7 +100,8 @@ func TestFlags(t *testing.T) {
 			},
 			map[string]string{
 				"https://app.chatwize.ai": "https://app.chatwize.ai", "http://localhost:8080": "http://localhost:8080",
-				"HTTPS://App.Chatwize.AI/": "https://App.Chatwize.AI/", "https://[::1]:443/a/b/": "https://[::1]:443/a/b/",
+				"\thttps://app.chatwize.ai\n": "https://app.chatwize.ai",
+				"HTTPS://App.Chatwize.AI/":    "https://App.Chatwize.AI/", "https://[::1]:443/a/b/": "https://[::1]:443/a/b/",
 				"https://host/api/v1x": "https://host/api/v1x", "https://host/api": "https://host/api", "https://host/api/v1/x": "https://host/api/v1/x",
 			},
 			map[string]string{

@@ -1,0 +1,180 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+)
+
+// pipes is a network in memory, so that the clock of synctest is that of connections.
+type pipes struct {
+	accepted chan net.Conn
+	dialed   atomic.Int32
+	dies     atomic.Bool // every connection there is, without a word
+}
+
+// dyingConn loses what is written to it once its network dies, and receives nothing.
+type dyingConn struct {
+	net.Conn
+	dead func() bool
+}
+
+func (c dyingConn) Write(p []byte) (int, error) {
+	if c.dead() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	p.dialed.Add(1)
+	p.dies.Store(false)
+	first := p.dialed.Load() == 1
+	p.accepted <- theirs
+	return dyingConn{ours, func() bool { return first && p.dialed.Load() == 1 && p.dies.Load() }}, nil
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	conn, ok := <-p.accepted
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+
+func (p *pipes) Close() error {
+	close(p.accepted)
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
+
+// newPipedClient returns a client of a server that answers with an empty list after a
+// time, by HTTP/2 or HTTP/1.1, over connections in memory.
+func newPipedClient(t *testing.T, http2 bool, takes time.Duration) (*client.Client, *pipes) {
+	t.Helper()
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(!http2)
+	protocols.SetUnencryptedHTTP2(http2)
+	network := &pipes{accepted: make(chan net.Conn)}
+	server := &http.Server{Protocols: protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(takes):
+			_, _ = io.WriteString(w, "[]")
+		case <-r.Context().Done():
+		}
+	})}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(network) })
+	transport := client.NewTransport(1)
+	transport.Protocols, transport.DialContext = protocols, network.dial
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		_ = server.Close()
+		serving.Wait()
+		synctest.Wait()
+	})
+	return client.New(client.Config{
+		URL:       &url.URL{Scheme: "http", Host: "api.example"},
+		Key:       func(context.Context) (string, error) { return key, nil },
+		Transport: transport,
+	}), network
+}
+
+// An HTTP/2 connection that dies unnoticed fails its request after five seconds, in time
+// for another try within a scrape timeout of ten. The next request has a new connection.
+func TestDeadConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, network := newPipedClient(t, true, time.Second)
+		if _, err := sessions(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		network.dies.Store(true)
+		begun := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 9500*time.Millisecond)
+		defer cancel()
+		_, err := sessions(ctx, c)
+		if failure := failure(t, err); failure.Reason != client.Network || !failure.Transient || time.Since(begun) > 5*time.Second {
+			t.Errorf("got %+v after %v", failure, time.Since(begun))
+		}
+		if _, err := sessions(ctx, c); err != nil || network.dialed.Load() != 2 {
+			t.Errorf("the next request got %v with %d connections", err, network.dialed.Load())
+		}
+	})
+}
+
+// A connection that dies between scrapes is found dead before the next one.
+func TestDeadIdleConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, network := newPipedClient(t, true, 0)
+		if _, err := sessions(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		network.dies.Store(true)
+		time.Sleep(15 * time.Second)
+		if _, err := sessions(t.Context(), c); err != nil || network.dialed.Load() != 2 {
+			t.Errorf("got %v with %d connections", err, network.dialed.Load())
+		}
+	})
+}
+
+// A server that needs long for its answer is not taken for dead while it answers pings.
+func TestSlowAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := newPipedClient(t, true, 5*time.Minute)
+		if _, err := sessions(t.Context(), c); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Connections are kept from one scrape to the next a few seconds later, and closed before
+// the next a minute later, so that changes of DNS are followed.
+func TestIdleConnections(t *testing.T) {
+	tests := map[string]struct {
+		http2 bool
+		takes time.Duration // the scrape itself
+	}{
+		"HTTP/1.1": {false, 30 * time.Second},
+		// net/http uses an HTTP/2 connection no longer than that after it was dialed.
+		"HTTP/2": {true, time.Second},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, network := newPipedClient(t, test.http2, test.takes)
+				for i, pause := range []time.Duration{0, 15 * time.Second, 30 * time.Second} {
+					time.Sleep(pause)
+					if _, err := sessions(t.Context(), c); err != nil {
+						t.Fatal(err)
+					}
+					if got, want := network.dialed.Load(), []int32{1, 1, 2}[i]; got != want {
+						t.Errorf("after a pause of %v: %d connections, want %d", pause, got, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A key that cannot be read is an error that says so.
+func TestNoKey(t *testing.T) {
+	c := client.New(client.Config{
+		URL: &url.URL{Scheme: "http", Host: "api.example"},
+		Key: func(context.Context) (string, error) { return "", errors.New("gone") },
+	})
+	if _, err := sessions(t.Context(), c); !errors.Is(err, client.ErrNoKey) || err.Error() != "reading the API key: gone" {
+		t.Errorf("got %v", err)
+	}
+}

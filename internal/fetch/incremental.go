@@ -1,0 +1,170 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
+)
+
+// incrementalPause is for how long all fetches of a chatbot are full after its server
+// was found not to filter as it should.
+const incrementalPause = 24 * time.Hour
+
+// fetched is a tally and when the headers of the response came that it rests on.
+type fetched struct {
+	tally    tally.Tally
+	received time.Time
+}
+
+// fetchTally returns the tally of a chatbot, from its full list, or from its recent
+// sessions and the remembered tally of the old ones.
+func (s *Source) fetchTally(ctx context.Context, chatbot client.Chatbot, state *state) (fetched, error) {
+	if s.Window <= 0 || state.needsFull(time.Now()) {
+		result, _, err := s.fetchFull(ctx, chatbot, state)
+		return result, err
+	}
+	recent, err := s.fetchList(ctx, chatbot, client.SessionsOptions{Since: state.span.from, Validator: state.recentValidator},
+		func(time.Time) time.Time { return state.span.from }, state.span)
+	switch {
+	case err != nil && !isOtherAnswer(err):
+		return fetched{}, err
+	case err == nil && recent.notModified:
+		return fetched{state.old.Plus(state.recent), recent.received}, nil
+	case err == nil && recent.before.Sessions == 0 && recent.inSpan == state.inSpan:
+		// Sessions without a readable creation time are already among the old ones.
+		state.recent, state.recentValidator = recent.recent, recent.validator
+		return fetched{state.old.Plus(state.recent), recent.received}, nil
+	}
+	// Sessions were deleted or added late, or this is not what was asked for. The full
+	// list decides.
+	if pause := s.Gate.checkPause(chatbot.UUID); pause != nil {
+		return fetched{}, pause
+	}
+	before := state.inSpan
+	result, inSpan, fullErr := s.fetchFull(ctx, chatbot, state)
+	if fullErr != nil {
+		return result, fullErr
+	}
+	confirmed := err == nil && recent.before.Sessions == 0 &&
+		(inSpan == recent.inSpan || recent.inSpan.n < before.n && inSpan.n <= recent.inSpan.n)
+	if !confirmed && !isServerError(err) {
+		state.offUntil = time.Now().Add(incrementalPause)
+		level.Info(s.Logger).Log("msg", "the API does not filter sessions by creation time; fetching full lists",
+			"chatbot", chatbot.UUID, "until", state.offUntil.UTC().Format(time.RFC3339))
+	}
+	return result, nil
+}
+
+// isOtherAnswer reports whether the API gave an answer to the parameter that is not a
+// list and says nothing of the account.
+func isOtherAnswer(err error) bool {
+	var failure *client.Error
+	if !errors.As(err, &failure) || failure.RetryAfter > 0 {
+		return false
+	}
+	switch failure.Reason {
+	case client.Unauthorized, client.RateLimited, client.Timeout, client.Network:
+		return false
+	default:
+		return true
+	}
+}
+
+// isServerError reports whether the API failed in a way that may be over soon.
+func isServerError(err error) bool {
+	var failure *client.Error
+	return errors.As(err, &failure) && (failure.Status >= http.StatusInternalServerError || failure.Transient)
+}
+
+// fetchFull returns the tally of the full list, and which of its sessions are in the
+// span of the full list before.
+func (s *Source) fetchFull(ctx context.Context, chatbot client.Chatbot, state *state) (result fetched, inSpan census, err error) {
+	before := *state
+	cutOff := func(date time.Time) time.Time {
+		at := date.Add(-s.Window).Truncate(time.Second)
+		if newest := before.span.to; !newest.IsZero() && newest.Before(at) {
+			// Without recent sessions, an answer to the parameter cannot be checked.
+			at = newest.Add(-s.Window).Truncate(time.Second)
+		}
+		return at
+	}
+	full, err := s.fetchList(ctx, chatbot, client.SessionsOptions{Validator: before.fullValidator}, cutOff, before.span)
+	if err != nil {
+		return fetched{}, census{}, err
+	}
+	inSpan = before.inSpan
+	if !full.notModified {
+		inSpan = full.inSpan
+		state.full, state.fullValidator = full.all(), full.validator
+		state.old = full.before.Plus(full.undated)
+		state.span, state.inSpan = span{full.cutOff, full.newest}, full.sinceCutOff
+		state.recent, state.recentValidator = tally.Tally{}, client.Validator{}
+	}
+	state.nextFull = time.Now().Add(s.FullInterval)
+	return fetched{state.full, full.received}, inSpan, nil
+}
+
+// list is a fetched list of sessions, tallied in parts: those created before a
+// cut-off, those without a readable creation time, and the others.
+type list struct {
+	before, undated, recent tally.Tally
+
+	cutOff time.Time
+	// newest is the newest creation time.
+	newest time.Time
+	// sinceCutOff are the sessions from the cut-off on, inSpan those in a given span.
+	sinceCutOff, inSpan census
+
+	validator   client.Validator
+	received    time.Time
+	notModified bool // the list of the request's validator; the tallies are zero
+}
+
+func (l *list) all() tally.Tally { return l.before.Plus(l.undated).Plus(l.recent) }
+
+func (l *list) add(session client.Session, span span) {
+	created := session.Created
+	if created.IsZero() {
+		l.undated.Add(session)
+		return
+	}
+	if span.contains(created) {
+		l.inSpan.add(created)
+	}
+	if created.After(l.newest) {
+		l.newest = created
+	}
+	if created.Before(l.cutOff) {
+		l.before.Add(session)
+		return
+	}
+	l.recent.Add(session)
+	l.sinceCutOff.add(created)
+}
+
+// fetchList fetches sessions and tallies them. It divides them at the time that cutOff
+// returns for the Date of the response.
+func (s *Source) fetchList(ctx context.Context, chatbot client.Chatbot, options client.SessionsOptions,
+	cutOff func(date time.Time) time.Time, span span) (*list, error) {
+	response, err := s.API.Sessions(ctx, chatbot.UUID, options)
+	if err != nil {
+		return nil, err
+	}
+	l := &list{
+		cutOff: cutOff(response.Date), validator: response.Validator,
+		received: response.Received, notModified: response.NotModified,
+	}
+	for session, err := range response.Sessions {
+		if err != nil {
+			return nil, err
+		}
+		l.add(session, span)
+	}
+	return l, nil
+}
