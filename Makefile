@@ -55,6 +55,10 @@ fuzz: ## Run each fuzz test for a minute.
 	go test -run '^$$' -fuzz FuzzChatbots -fuzztime 1m ./internal/flags
 	go test -run '^$$' -fuzz FuzzFlags -fuzztime 1m ./internal/flags
 
+.PHONY: model
+model: ## Play 3,000 random accounts, servers and callers (takes minutes).
+	MODEL_SEEDS=3000 go test -run '^TestModel$$' -count 1 -timeout 30m ./internal/fetch
+
 .PHONY: soak
 soak: ## Scrape 100,000 times and log goroutines, files and memory (takes minutes).
 	go test -tags soak -run TestSoak -timeout 1h -v .
