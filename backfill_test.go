@@ -61,10 +61,15 @@ func wantFiles(t *testing.T, folder string, want ...string) {
 func TestBackfill(t *testing.T) {
 	got := execute(t, startBackfillAPI(t, noFault), "backfill",
 		"--label=job=chatwize", "--label=instance=localhost:10113", "--end=2026-02-11T15:07:00Z", "--step=1h")
-	if got.status != 0 || strings.Count(got.stderr, "\n") != 1 {
-		t.Errorf("status %d, logged %s", got.status, got.stderr)
+	if got.status != 0 {
+		t.Errorf("exit status %d", got.status)
 	}
-	contains(t, got.stderr, "level=warn", "chatbot="+second, "sessions=1")
+	// An hour apart from 1 January on, 1001 moments for each metric; none of the newest
+	// session of the desk.
+	wantLines(t, got.stderr,
+		"level=warn msg=\"sessions without a readable creation time are counted from the first sample on\" chatbot="+second+" sessions=1 from=2026-01-01T00:00:00Z",
+		`level=info msg="writing samples" max_samples=8008 chatbots=2 from=2026-01-01T00:00:00Z to=2026-02-11T15:07:00Z step=1h0m0s`,
+		`level=info msg="wrote history" chatbots=2 sessions=1001 samples=7007 from=2026-01-01T00:00:00Z to=2026-02-11T15:07:00Z`)
 	series := func(uuid string) string { return `{chatbot="` + uuid + `",instance="localhost:10113",job="chatwize"}` }
 	contains(t, got.stdout,
 		"\nchatwize_sessions"+series(shop)+" 1 1767225600\n",
@@ -78,12 +83,39 @@ func TestBackfill(t *testing.T) {
 	}
 }
 
+// wantLines checks the lines of a log, without their times.
+func wantLines(t *testing.T, logged string, want ...string) {
+	t.Helper()
+	var got []string
+	for line := range strings.Lines(logged) {
+		got = append(got, regexp.MustCompile(` time=\S+`).ReplaceAllString(strings.TrimSuffix(line, "\n"), ""))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("logged\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// Without the label job, backfill warns that the history will not be shown.
+func TestBackfillWithoutJob(t *testing.T) {
+	for label, want := range map[string]int{"": 1, "--label=instance=localhost:10113": 1, "--label=job=chatwize": 0} {
+		arguments := []string{"backfill", "--chatwize.chatbot=" + shop, "--step=1d"}
+		if label != "" {
+			arguments = append(arguments, label)
+		}
+		got := execute(t, startBackfillAPI(t, noFault), arguments...)
+		const warning = ` msg="without the label job, dashboard and alerts will not show the history" hint="set the labels job and instance as in the scrape configuration"`
+		if n := strings.Count(got.stderr, "level=warn"); got.status != 0 || n != want || strings.Count(got.stderr, warning) != want {
+			t.Errorf("%s: status %d, logged %s", label, got.status, got.stderr)
+		}
+	}
+}
+
 // With --output, backfill writes a file and nothing else.
 func TestBackfillToFile(t *testing.T) {
 	folder := t.TempDir()
 	file := filepath.Join(folder, "history.om")
 	got := execute(t, startBackfillAPI(t, noFault), "backfill",
-		"--output="+file, "--chatwize.chatbot="+shop, "--start=2026-01-02", "--end=2026-01-03", "--step=12h")
+		"--output="+file, "--chatwize.chatbot="+shop, "--label=job=chatwize", "--start=2026-01-02", "--end=1767398400", "--step=12h", "--log.level=warn")
 	content, err := os.ReadFile(file)
 	if got != (result{}) || err != nil || !strings.HasSuffix(string(content), "\n# EOF\n") || strings.Count(string(content), "\nchatwize") != 4*3 {
 		t.Errorf("%+v, %v, wrote\n%s", got, err, content)
@@ -135,7 +167,7 @@ func TestBackfillFails(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			environment := startBackfillAPI(t, func() simulator.Fault { return test.fault })
-			got := execute(t, environment, slices.Concat([]string{"backfill"}, test.arguments)...)
+			got := execute(t, environment, slices.Concat([]string{"backfill", "--label=job=chatwize"}, test.arguments)...)
 			if got.status != 1 || got.stdout != "" || strings.Count(got.stderr, "\n") != 1 ||
 				!strings.HasPrefix(got.stderr, "chatwize_exporter: error: backfill: "+test.begins) || !strings.HasSuffix(got.stderr, test.ends+"\n") {
 				t.Errorf("got %+v, want %s … %s", got, test.begins, test.ends)
@@ -147,7 +179,7 @@ func TestBackfillFails(t *testing.T) {
 	t.Run("standard output", func(t *testing.T) {
 		setEnvironment(t, startBackfillAPI(t, noFault))
 		var stderr bytes.Buffer
-		status := run(t.Context(), []string{"backfill", "--chatwize.chatbot=" + shop, "--step=1d"}, failingWriter{}, &stderr)
+		status := run(t.Context(), []string{"backfill", "--label=job=chatwize", "--log.level=warn", "--chatwize.chatbot=" + shop, "--step=1d"}, failingWriter{}, &stderr)
 		if want := "chatwize_exporter: error: backfill: writing to standard output: broken pipe\n"; status != 1 || stderr.String() != want {
 			t.Errorf("status %d with %s, want %s", status, &stderr, want)
 		}
@@ -163,7 +195,7 @@ func TestBackfillFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			api := httptest.NewServer(test.api)
 			defer api.Close()
-			got := execute(t, []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_URL=" + api.URL}, "backfill", output)
+			got := execute(t, []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_URL=" + api.URL}, "backfill", "--label=job=chatwize", output)
 			if got.status != 1 || got.stdout != "" || strings.Count(got.stderr, "\n") != test.lines ||
 				!strings.HasSuffix(got.stderr, "chatwize_exporter: error: backfill: "+test.want+"\n") {
 				t.Errorf("got %+v, want %s", got, test.want)

@@ -40,8 +40,10 @@ type settings struct {
 	tokenFile string
 	web       web.Options
 	listen    *toolkit.FlagConfig
-	check     check.Command
-	backfill  backfill.Command
+	// webConfigGiven is whether --web.config.file is on the command line.
+	webConfigGiven bool
+	check          check.Command
+	backfill       backfill.Command
 
 	logLevel, logFormat string
 }
@@ -50,24 +52,25 @@ type settings struct {
 // writes to stdout and ends the process.
 func parse(arguments []string, stdout io.Writer) (*settings, error) {
 	s := &settings{}
+	app := s.newApp().UsageWriter(stdout)
+	var err error
+	if s.command, err = flags.Parse(app, arguments); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// newApp returns the commands and flags, which write into the settings.
+func (s *settings) newApp() *kingpin.Application {
 	app := kingpin.New(program, "Prometheus exporter for Chatwize chatbots: sessions, leads and verified identities.\n\n"+
 		"The API key is read from the file that --chatwize.token-file names, or from $"+tokenVariable+".").
-		Version(version.Print(program)).
-		UsageWriter(stdout)
+		Version(version.Print(program))
 	app.HelpFlag.Short('h')
 	s.addCommands(app)
 	s.addAccountFlags(app)
 	s.addWebFlags(app)
 	s.addLogFlags(app)
-
-	arguments, err := flags.Arguments(app, arguments)
-	if err != nil {
-		return nil, err
-	}
-	if s.command, err = app.Parse(arguments); err != nil {
-		return nil, flags.Unquoted(err)
-	}
-	return s, nil
+	return app
 }
 
 func (s *settings) addCommands(app *kingpin.Application) {
@@ -85,10 +88,10 @@ func (s *settings) addCommands(app *kingpin.Application) {
 		"A lead or a verified identity counts from the creation of its session. "+
 		"Each list is fetched as a whole; raise --chatwize.timeout for long ones.")
 	flags.Time(backfillFlags.Flag("start",
-		"Time of the first sample: a date (in UTC) or a time in RFC 3339. Default: the first session. Earlier sessions, and those without a readable creation time, count from there on.").
+		"Time of the first sample: a date (in UTC), a time in RFC 3339 or Unix time in seconds. Default: the first session of the ten years before --end. Earlier sessions, and those without a readable creation time, count from there on.").
 		PlaceHolder("TIME"), &s.backfill.Start)
 	flags.Time(backfillFlags.Flag("end",
-		"Time of the last sample: a date (in UTC) or a time in RFC 3339. Default: now.").
+		"Time of the last sample: a date (in UTC), a time in RFC 3339 or Unix time in seconds. Default: now.").
 		PlaceHolder("TIME"), &s.backfill.End)
 	flags.Duration(backfillFlags.Flag("step",
 		"Time between samples. Prometheus shows gaps if it is more than 5m.").
@@ -97,7 +100,7 @@ func (s *settings) addCommands(app *kingpin.Application) {
 		"Label of all series. Repeatable. Give job and instance as in the scrape configuration, so that past and live series are the same.").
 		PlaceHolder("NAME=VALUE"), &s.backfill.Labels, collector.ChatbotLabel)
 	backfillFlags.Flag("output",
-		"File to write, as a whole or not at all. Default: standard output.").
+		"File to write, as a whole or not at all. An existing file keeps its mode. Default: standard output.").
 		PlaceHolder("FILE").StringVar(&s.backfill.Output)
 }
 
@@ -144,6 +147,9 @@ func (s *settings) addWebFlags(app *kingpin.Application) {
 		"Path under which the metrics are served.").
 		Default("/metrics"), &s.web.TelemetryPath, web.CheckTelemetryPath)
 	s.listen = kingpinflag.AddFlags(app, ":10113")
+	// Errors of exporter-toolkit would quote the address, and not name the flag.
+	flags.Texts(app.GetFlag("web.listen-address"), s.listen.WebListenAddresses, checkListenAddress)
+	app.GetFlag("web.config.file").IsSetByUser(&s.webConfigGiven)
 }
 
 func (s *settings) addLogFlags(app *kingpin.Application) {

@@ -36,7 +36,7 @@ func parseFor(t *testing.T, environment, arguments []string, listen, webConfig s
 		*got.listen.WebConfigFile != webConfig || *got.listen.WebSystemdSocket {
 		t.Errorf("listens at %q with configuration %q", addresses, *got.listen.WebConfigFile)
 	}
-	got.listen = nil
+	got.listen, got.webConfigGiven = nil, false
 	return got, nil
 }
 
@@ -99,8 +99,9 @@ func TestParse(t *testing.T) {
 			listen:    "[::1]:1", webConfig: "web.yml",
 			want: with(func(s *settings) { s.web.TelemetryPath, s.logLevel, s.logFormat = "/", "warn", "json" }),
 		},
-		"demo":  {arguments: []string{"--chatwize.concurrency=1", "demo"}, want: with(func(s *settings) { s.command, s.account.Concurrency = demoCommand, 1 })},
-		"check": {arguments: []string{"check"}, want: with(func(s *settings) { s.command, s.check = checkCommand, check.Command{Format: "table"} })},
+		"demo":        {arguments: []string{"--chatwize.concurrency=1", "demo"}, want: with(func(s *settings) { s.command, s.account.Concurrency = demoCommand, 1 })},
+		"any address": {arguments: []string{"--web.listen-address=vsock://:1"}, listen: "vsock://:1", want: with(func(*settings) {})},
+		"check":       {arguments: []string{"check"}, want: with(func(s *settings) { s.command, s.check = checkCommand, check.Command{Format: "table"} })},
 		"check in JSON": {arguments: []string{"check", "--format=json"},
 			want: with(func(s *settings) { s.command, s.check = checkCommand, check.Command{Format: "json"} })},
 		"backfill": {arguments: []string{"backfill"},
@@ -135,6 +136,7 @@ func TestParse(t *testing.T) {
 func TestParseFails(t *testing.T) {
 	const (
 		duration = "must be a duration, such as 500ms, 30s or 5m"
+		address  = "is not an address with a port; write it like :10113 or 127.0.0.1:10113"
 		neither  = "an argument is neither command nor flag; write each setting after its flag"
 	)
 	tests := []struct {
@@ -158,17 +160,26 @@ func TestParseFails(t *testing.T) {
 		{"", "--chatwize.probe-only=maybe", "--chatwize.probe-only: must be true or false"},
 		{"CHATWIZE_CONCURRENCY=many", "--chatwize.probe-only=false", "--chatwize.concurrency (CHATWIZE_CONCURRENCY): must be a whole number, minimum 1"},
 		{"", "--web.telemetry-path=" + key, "--web.telemetry-path: must begin with a slash, such as /metrics"},
+		{"", "--web.listen-address=", "--web.listen-address: " + address},
+		{"", "--web.listen-address=10113", "--web.listen-address: " + address},
+		{"", "--web.listen-address=localhost", "--web.listen-address: " + address},
+		{"", "--web.listen-address=127.0.0.1:", "--web.listen-address: " + address},
+		{"", "--web.listen-address=127.0.0.1:65536", "--web.listen-address: " + address},
+		{"", "--web.listen-address=:10113 --web.listen-address=" + key, "--web.listen-address: " + address},
+		{"", "--web.listen-address=vsock://" + key, "--web.listen-address: is not a vsock address; write it like vsock://:10113"},
 		{"", "--log.level=loud", "--log.level: must be one of: debug, info, warn, error"},
 		{"", "--log.format=xml", "--log.format: must be one of: logfmt, json"},
 		{"", "check --format=yaml", "--format: must be one of: table, json"},
 		{"", "backfill --step=999ms", "--step: is too short; minimum 1s"},
-		{"", "backfill --start=yesterday", "--start: must be a date, such as 2026-01-31, or a time, such as 2026-01-31T12:00:00Z"},
-		{"", "backfill --end=tomorrow", "--end: must be a date, such as 2026-01-31, or a time, such as 2026-01-31T12:00:00Z"},
+		{"", "backfill --start=yesterday", "--start: must be a date, such as 2026-01-31, a time, such as 2026-01-31T12:00:00Z, or Unix time in seconds, such as 1769860800"},
+		{"", "backfill --end=tomorrow", "--end: must be a date, such as 2026-01-31, a time, such as 2026-01-31T12:00:00Z, or Unix time in seconds, such as 1769860800"},
 		{"", "backfill --label=chatbot=x", "--label: label 1 is set by the exporter; remove it"},
 		{"", "--format=json", "unknown long flag '--format'"},
 		{"", "--chatwize.token=x", "unknown long flag '--chatwize.token'"},
 		{"", key, neither},
 		{"", "serve " + key, neither},
+		{"", "healthchek", `"healthchek" is neither command nor flag; write each setting after its flag`},
+		{"", "help " + key, "help: expects the name of a command, or nothing"},
 		{"", "--web.config.file", "expected argument for flag '--web.config.file'"},
 		{"", "--chatwize.timeout --log.level=debug", "expected argument for flag '--chatwize.timeout'"},
 	}

@@ -78,6 +78,11 @@ func runCommand(ctx context.Context, settings *settings, stdout io.Writer, termi
 	if flags.IsPlaintext(account.URL) {
 		level.Warn(logger).Log("msg", "The API key is sent unencrypted", "hint", "use https in --chatwize.url")
 	}
+	if settings.command == checkCommand || settings.command == backfillCommand {
+		var stop func()
+		ctx, stop = untilHangup(ctx)
+		defer stop()
+	}
 	switch settings.command {
 	case checkCommand:
 		return runCheck(ctx, settings, account, stdout, terminal, logger)

@@ -21,5 +21,5 @@ func TestMain(m *testing.M) {
 const (
 	shop = "7f5e5376dbf045cd8c72c60f428653d1"
 	desk = "7F5E5376-DBF0-45CD-8C72-C60F428653D2"
-	key  = "key-0815-must-not-be-seen"
+	key  = "Key-0815-must-not-be-seen"
 )

@@ -31,8 +31,10 @@ func TestWrongSetting(t *testing.T) {
 		"key as a value": {[]string{token, "CHATWIZE_TIMEOUT=" + key}, []string{chatbot},
 			"--chatwize.timeout (CHATWIZE_TIMEOUT): must be a duration, such as 500ms, 30s or 5m", help},
 		"key as an argument": {[]string{token}, []string{key}, "an argument is neither command nor flag; write each setting after its flag", help},
+		"key as a flag":      {[]string{token}, []string{"--" + key}, "an argument is an unknown flag", help},
+		"key to help with":   {[]string{token}, []string{"help", key}, "help: expects the name of a command, or nothing", help},
 		"web configuration missing": {[]string{token}, []string{chatbot, "--web.config.file=missing.yml"},
-			"--web.config.file: open missing.yml: ", "; fix that file or remove the flag"},
+			"--web.config.file: the file cannot be read: ", "; fix that file or remove the flag"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -47,27 +47,102 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// An interrupt while backfill writes ends it with exit status 1 and leaves no file.
+// SIGHUP while the exporter serves is logged and does nothing.
+func TestHangup(t *testing.T) {
+	for _, arguments := range [][]string{{"demo"}, {"--chatwize.chatbot=" + shop, "--chatwize.url=" + startAPI(t, nil)}} {
+		command := command(t, []string{"CHATWIZE_TOKEN=" + key}, append(arguments, "--web.listen-address=127.0.0.1:0")...)
+		e := startProcess(t, command)
+		for range 2 {
+			e.log.take()
+			if err := command.Process.Signal(syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+			e.log.waitFor(t, `level=info`, `msg="Ignoring SIGHUP"`)
+			contains(t, e.get(t, "/-/healthy"), "OK")
+		}
+		if err := command.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if status := e.wait(); status != 0 {
+			t.Errorf("%q: exit status %d: %s", arguments, status, e.log)
+		}
+	}
+}
+
+// A signal while backfill writes ends it with exit status 1 and leaves no file.
 func TestBackfillGetsSignal(t *testing.T) {
-	folder := t.TempDir()
-	// Half a century by the second is hours of writing.
-	backfill := command(t, []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_URL=" + startAPI(t, nil)},
-		"backfill", "--chatwize.chatbot="+shop, "--start=1976-01-01", "--step=1s", "--output="+filepath.Join(folder, "history.om"))
-	var stderr bytes.Buffer
-	backfill.Stderr = &stderr
-	if err := backfill.Start(); err != nil {
-		t.Fatal(err)
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		t.Run(signal.String(), func(t *testing.T) {
+			folder := t.TempDir()
+			// Half a century by the second is hours of writing.
+			backfill := command(t, []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_URL=" + startAPI(t, nil)}, "backfill", "--chatwize.chatbot="+shop,
+				"--start=1976-01-01", "--step=1s", "--output="+filepath.Join(folder, "history.om"), "--log.level=error")
+			var stderr bytes.Buffer
+			backfill.Stderr = &stderr
+			if err := backfill.Start(); err != nil {
+				t.Fatal(err)
+			}
+			waitForSize(t, folder, 1<<16)
+			if err := backfill.Process.Signal(signal); err != nil {
+				t.Error(err)
+			}
+			_ = backfill.Wait()
+			want := "chatwize_exporter: error: backfill: " + signal.String() + " signal received\n"
+			if status := backfill.ProcessState.ExitCode(); status != 1 || stderr.String() != want {
+				t.Errorf("status %d with %s, want %s", status, &stderr, want)
+			}
+			wantFiles(t, folder)
+		})
 	}
-	waitForSize(t, folder, 1<<16)
-	if err := backfill.Process.Signal(os.Interrupt); err != nil {
-		t.Error(err)
+}
+
+// SIGHUP ends check with exit status 1, unless it is ignored as by nohup.
+func TestCheckGetsHangup(t *testing.T) {
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip(err)
 	}
-	_ = backfill.Wait()
-	if status := backfill.ProcessState.ExitCode(); status != 1 || strings.Count(stderr.String(), "\n") != 1 ||
-		!strings.HasPrefix(stderr.String(), "chatwize_exporter: error: backfill: interrupt") {
-		t.Errorf("status %d with %s", status, &stderr)
+	tests := map[string]struct {
+		trap   string
+		fault  simulator.Fault // of the first request, after the signal
+		status int
+		stderr string
+	}{
+		"not ignored": {"", simulator.Fault{Delay: time.Hour}, 1, "chatwize_exporter: error: check: interrupted\n"},
+		"ignored":     {"trap '' HUP;", simulator.Fault{Status: 502}, 0, ""}, // the retry comes long after the signal
 	}
-	wantFiles(t, folder)
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			asked, hungUp := make(chan bool), make(chan bool)
+			var first sync.Once
+			check := command(t, []string{"CHATWIZE_TOKEN=" + key}, "check", "--chatwize.chatbot="+shop, "--log.level=error",
+				"--chatwize.url="+startAPI(t, func(time.Time) simulator.Fault {
+					fault := simulator.Fault{}
+					first.Do(func() {
+						asked <- true
+						<-hungUp
+						fault = test.fault
+					})
+					return fault
+				}))
+			check.Path = shell
+			check.Args = append([]string{"sh", "-c", test.trap + `exec "$0" "$@"`}, check.Args...)
+			var stderr bytes.Buffer
+			check.Stderr = &stderr
+			if err := check.Start(); err != nil {
+				t.Fatal(err)
+			}
+			<-asked
+			if err := check.Process.Signal(syscall.SIGHUP); err != nil {
+				t.Error(err)
+			}
+			close(hungUp)
+			_ = check.Wait()
+			if status := check.ProcessState.ExitCode(); status != test.status || stderr.String() != test.stderr {
+				t.Errorf("status %d with %s", status, &stderr)
+			}
+		})
+	}
 }
 
 // A file that grows too large makes backfill fail with an error that names --output.
@@ -83,7 +158,7 @@ func TestBackfillFileTooLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	backfill := command(t, []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_URL=" + startAPI(t, nil)}, "backfill", "--chatwize.chatbot="+shop,
-		"--start=2026-01-01", "--end=2026-01-02", "--step=1m", "--output="+path) // 600 KiB
+		"--start=2026-01-01", "--end=2026-01-02", "--step=1m", "--log.level=error", "--output="+path) // 600 KiB
 	backfill.Path = shell
 	backfill.Args = append([]string{"sh", "-c", `ulimit -f 128 && exec "$0" "$@"`}, backfill.Args...) // KiB or half of them
 	got := finish(t, backfill)

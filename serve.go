@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	stdlog "log"
 	"log/slog"
 	"net"
@@ -12,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-kit/log"
@@ -34,9 +32,10 @@ const shutdownTimeout = 5 * time.Second
 // serve serves the metrics of an account until ctx ends, and then until running scrapes
 // end or shutdownTimeout has passed.
 func serve(ctx context.Context, settings *settings, account accounts.Config, logger log.Logger, slogger *slog.Logger) error {
-	if err := toolkit.Validate(*settings.listen.WebConfigFile); err != nil {
-		return fmt.Errorf("--web.config.file: %s; fix that file or remove the flag", strings.Join(strings.Fields(err.Error()), " "))
+	if err := settings.checkWebConfig(logger); err != nil {
+		return err
 	}
+	slogger = slog.New(webConfigFilter{slogger.Handler()})
 	handler, err := newHandler(account, settings.web, logger)
 	if err != nil {
 		return err
@@ -48,6 +47,7 @@ func serve(ctx context.Context, settings *settings, account accounts.Config, log
 	}
 	level.Info(logger).Log("msg", "Starting "+program, "version", version.Info(), "api", account.URL, "chatbots", chatbots)
 
+	defer logHangups(logger)()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // if it cannot listen
 	stopped := make(chan error, 1)
@@ -58,7 +58,8 @@ func serve(ctx context.Context, settings *settings, account accounts.Config, log
 		stopped <- server.Shutdown(deadline)
 	}()
 	if err := toolkit.ListenAndServe(server, settings.listen, slogger); !errors.Is(err, http.ErrServerClosed) {
-		level.Error(logger).Log("msg", "Cannot serve", "err", err, "hint", serveHint(err))
+		problem, hint := serveProblem(err)
+		level.Error(logger).Log("msg", "Cannot serve", "err", problem, "hint", hint)
 		return errFailed
 	}
 	level.Info(logger).Log("msg", "Shutting down", "grace", shutdownTimeout)
@@ -68,18 +69,19 @@ func serve(ctx context.Context, settings *settings, account accounts.Config, log
 	return nil
 }
 
-// serveHint returns what to do about an error of starting to serve.
-func serveHint(err error) string {
-	var listening *net.OpError
-	var refused *os.SyscallError
-	switch {
-	case !errors.As(err, &listening) || listening.Op != "listen":
-		return "check --web.config.file and --web.systemd-socket"
-	case errors.As(err, &refused):
-		return "give another --web.listen-address, or end the process that listens there"
-	default:
-		return "write --web.listen-address like :10113 or 127.0.0.1:10113"
+// serveProblem returns why the exporter cannot serve, and what to do about it.
+func serveProblem(err error) (problem, hint string) {
+	if problem, hint, ok := listenProblem(err); ok {
+		return problem, hint
 	}
+	const check = "check --web.config.file and --web.systemd-socket"
+	if problem, known := toolkitProblem(err.Error()); known {
+		return problem, check
+	}
+	if system := (*os.SyscallError)(nil); errors.As(err, &system) {
+		return system.Error(), check
+	}
+	return "the sockets or the web configuration cannot be used", check
 }
 
 // newServer returns a server that limits how long and how much clients may send.

@@ -2,15 +2,14 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -228,22 +227,14 @@ func TestWebConfig(t *testing.T) {
 	server.StartTLS()
 	defer server.Close()
 	folder := t.TempDir()
-	certificate := server.TLS.Certificates[0]
-	privateKey, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range map[string][]byte{
-		"cert.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}),
-		"key.pem":  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateKey}),
-		"web.yml": []byte("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n" +
+	certificate, privateKey := pemOf(t, server.TLS.Certificates[0])
+	writeFiles(t, folder, map[string]string{
+		"cert.pem": certificate,
+		"key.pem":  privateKey,
+		"web.yml": "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n" +
 			// The password is "open sesame".
-			"basic_auth_users: {prometheus: $2a$04$5ohdgefSj7eyPqtYEK.p6.FMilz0iQwlC4ES3A7ktfUGLyQ60BlmO}\n"),
-	} {
-		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+			"basic_auth_users: {prometheus: $2a$04$5ohdgefSj7eyPqtYEK.p6.FMilz0iQwlC4ES3A7ktfUGLyQ60BlmO}\n",
+	})
 	e := start(t, nil, "demo", "--web.config.file="+filepath.Join(folder, "web.yml"))
 	defer http.DefaultClient.CloseIdleConnections()
 	get := func(client *http.Client, url, password string) int {
@@ -277,44 +268,21 @@ func TestWebConfig(t *testing.T) {
 	}
 }
 
-// A web configuration that cannot be used is an error at start, in one line.
-func TestWrongWebConfig(t *testing.T) {
-	folder := t.TempDir()
-	other := filepath.Join(folder, "prometheus.yml")
-	if err := os.WriteFile(other, []byte("global: {}\nscrape_configs: []\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, test := range map[string]struct{ file, want string }{
-		"missing":            {filepath.Join(folder, "missing.yml"), "open " + filepath.Join(folder, "missing.yml") + ": "},
-		"of another program": {other, "yaml: unmarshal errors: line 1: field global not found in type web.Config line 2: field scrape_configs not found in type web.Config; "},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got := execute(t, nil, "demo", "--web.config.file="+test.file)
-			if got.status != 1 || got.stdout != "" || strings.Count(got.stderr, "\n") != 1 ||
-				!strings.HasPrefix(got.stderr, "chatwize_exporter: error: --web.config.file: "+test.want) ||
-				!strings.HasSuffix(got.stderr, "; fix that file or remove the flag\n") {
-				t.Errorf("got %+v, want %s", got, test.want)
-			}
-		})
-	}
-}
-
 // An exporter that cannot listen logs an error that says what to do, and ends.
 func TestCannotListen(t *testing.T) {
 	taken := start(t, nil, "demo")
-	const another, format = "give another --web.listen-address", "write --web.listen-address like :10113"
-	for address, hint := range map[string]string{
-		strings.TrimPrefix(taken.url, "http://"): another,
-		"192.0.2.1:10113":                        another, // of no interface
-		"10113":                                  format,
-		"localhost":                              format,
-		"127.0.0.1:99999":                        format,
+	for address, want := range map[string]string{
+		strings.TrimPrefix(taken.url, "http://"): `err="` + strings.TrimPrefix(taken.url, "http://") + `: bind: address already in use"`,
+		"192.0.2.1:10113":                        `err="192.0.2.1:10113: bind: `, // of no interface
 	} {
 		got := execute(t, nil, "demo", "--log.level=error", "--web.listen-address="+address)
 		if got.status != 1 || got.stdout != "" || strings.Count(got.stderr, "\n") != 1 {
 			t.Errorf("%s: got %+v", address, got)
 		}
-		contains(t, got.stderr, "level=error", `hint="`+hint)
+		if runtime.GOOS == "windows" {
+			want = "bind: " // its errors read otherwise
+		}
+		contains(t, got.stderr, "level=error", want, `hint="give another --web.listen-address`)
 	}
 }
 

@@ -42,7 +42,7 @@ func backfilled(t *testing.T, apiURL, instance string) string {
 	t.Helper()
 	path, data := filepath.Join(t.TempDir(), "history.om"), t.TempDir()
 	write := exec.CommandContext(t.Context(), exporter, "backfill", "--chatwize.url="+apiURL,
-		"--label=job="+job, "--label=instance="+instance, "--output="+path)
+		"--label=job="+job, "--label=instance="+instance, "--output="+path, "--log.level=warn")
 	write.Env = []string{"CHATWIZE_TOKEN=" + key}
 	if output, err := write.CombinedOutput(); err != nil || len(output) > 0 {
 		t.Fatalf("backfill: %v\n%s", err, output)

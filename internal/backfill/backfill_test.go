@@ -276,6 +276,72 @@ func TestFuture(t *testing.T) {
 	}
 }
 
+// Without a start, the past is that of the last ten years. Earlier sessions count from the
+// first sample on, and are said to.
+func TestTenYears(t *testing.T) {
+	end := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	edge := time.Date(2016, 1, 31, 12, 0, 0, 0, time.UTC)
+	days := func(from time.Time, n int) time.Time { return from.AddDate(0, 0, n) }
+	in1970, lastWeek := time.Date(1970, 1, 2, 0, 0, 0, 0, time.UTC), days(end, -7)
+	tests := map[string]struct {
+		start    time.Time
+		created  []time.Time
+		from     time.Time
+		first    string // count at the first sample
+		newest   time.Time
+		warnings int
+		early    string
+	}{
+		"one of 1970":       {created: []time.Time{in1970, lastWeek}, from: lastWeek, first: "2", newest: lastWeek, warnings: 1, early: "1"},
+		"some of 1970":      {created: []time.Time{in1970, lastWeek, days(in1970, 1)}, from: lastWeek, first: "3", newest: lastWeek, warnings: 1, early: "2"},
+		"at the edge":       {created: []time.Time{edge, lastWeek}, from: edge, first: "1", newest: edge},
+		"before the edge":   {created: []time.Time{edge.Add(-1), lastWeek}, from: lastWeek, first: "2", newest: lastWeek, warnings: 1, early: "1"},
+		"none but of 1970":  {created: []time.Time{in1970}, from: end, first: "1", newest: in1970, warnings: 1, early: "1"},
+		"of 1970, as asked": {start: in1970, created: []time.Time{in1970, lastWeek}, from: in1970, first: "1", newest: in1970},
+		"from later on":     {start: days(end, -1), created: []time.Time{in1970, lastWeek}, from: days(end, -1), first: "2", newest: lastWeek},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var sessions []client.Session
+			for _, created := range test.created {
+				sessions = append(sessions, client.Session{Created: created})
+			}
+			past, logged := write(t, api{"aa": sessions}, backfill.Config{Start: test.start, End: end, Step: 1000 * time.Hour})
+			counts, newest := samples(past, metrics[0], "aa"), samples(past, metrics[3], "aa")
+			if got := counts[0]; got[1] != test.first || got[2] != fmt.Sprint(test.from.Unix()) {
+				t.Errorf("the first sample is %s at %s", got[1], got[2])
+			}
+			if got := newest[0]; got[1] != fmt.Sprint(test.newest.Unix()) {
+				t.Errorf("the newest session at first is of %s", got[1])
+			}
+			if last := counts[len(counts)-1]; last[1] != fmt.Sprint(len(sessions)) {
+				t.Errorf("the last sample is %s", last[1])
+			}
+			if strings.Count(logged, "\n") != test.warnings {
+				t.Errorf("logged %s", logged)
+			}
+			if want := `level=warn msg="sessions from more than 10 years before the end are counted from the first sample on" chatbot=aa sessions=` + test.early +
+				" from=" + test.from.Format(time.RFC3339) + ` hint="set a start to write earlier samples"` + "\n"; test.warnings > 0 && logged != want {
+				t.Errorf("logged %s, want %s", logged, want)
+			}
+		})
+	}
+}
+
+// The sessions that the last samples count are those until the end, with a readable time
+// or not.
+func TestSessions(t *testing.T) {
+	account := api{
+		"aa": []client.Session{{Created: at(t, "12:00:00")}, {}, {Created: at(t, "13:00:00")}, {Created: time.Now().Add(time.Hour)}},
+		"bb": []client.Session{{Created: at(t, "11:00:00")}},
+	}
+	config, _ := complete(account, backfill.Config{Start: at(t, "11:30:00"), End: at(t, "12:30:00"), Step: time.Hour}, io.Discard)
+	past, err := backfill.Read(t.Context(), config)
+	if err != nil || past.Sessions() != 3 {
+		t.Errorf("got %d, %v", past.Sessions(), err)
+	}
+}
+
 // many returns n sessions at random moments of an hour, in disorder.
 func many(n int, start time.Time) []client.Session {
 	random := rand.New(rand.NewPCG(1, 2))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
 	"github.com/prometheus/common/model"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
@@ -19,7 +20,7 @@ import (
 
 // Command is the command backfill with its flags.
 type Command struct {
-	// Start is when the first sample is; zero: when the first session was created.
+	// Start is when the first sample is; zero: see [Config].
 	Start time.Time
 	// End is when the last sample is; zero: now.
 	End time.Time
@@ -42,25 +43,44 @@ func (c Command) Run(ctx context.Context, account *accounts.Account, stdout io.W
 		return errors.New("--end: is in the future; remove it to write until now")
 	case c.Start.After(c.End):
 		return errors.New("--end: is before --start; give a later --end or an earlier --start")
-	case c.Output == "":
-		if err := c.write(ctx, account, stdout, terminal, logger); err != nil {
-			return writeError("writing to standard output: %w", err)
-		}
-		return nil
+	}
+	done, err := c.output(stdout, func(out io.Writer) (written, error) {
+		return c.write(ctx, account, out, terminal, logger)
+	})
+	if err != nil {
+		return err
+	}
+	level.Info(logger).Log("msg", "wrote history", "chatbots", len(done.past.Chatbots), "sessions", done.past.Sessions(), "samples", done.samples,
+		"from", rfc3339(done.past.Start), "to", rfc3339(done.past.End))
+	return nil
+}
+
+// written is what was written.
+type written struct {
+	past    *Past
+	samples int
+}
+
+// output calls write with stdout or the output file.
+func (c Command) output(stdout io.Writer, write func(io.Writer) (written, error)) (written, error) {
+	if c.Output == "" {
+		done, err := write(stdout)
+		return done, writeError("writing to standard output: %w", err)
 	}
 	const hint = "--output: cannot be written: %w; name a file in a folder that exists, that you may write and that has space"
 	file, err := Create(c.Output)
 	if err != nil {
-		return fmt.Errorf(hint, err)
+		return written{}, fmt.Errorf(hint, err)
 	}
 	defer file.Discard()
-	if err := c.write(ctx, account, file, terminal, logger); err != nil {
-		return writeError(hint, err)
+	done, err := write(file)
+	if err != nil {
+		return written{}, writeError(hint, err)
 	}
 	if err := file.Keep(); err != nil {
-		return fmt.Errorf(hint, err)
+		return written{}, fmt.Errorf(hint, err)
 	}
-	return nil
+	return done, nil
 }
 
 // outputError is an error of writing the output.
@@ -77,13 +97,17 @@ func writeError(format string, err error) error {
 }
 
 // write fetches the sessions of all chatbots and then writes their past to out.
-func (c Command) write(ctx context.Context, account *accounts.Account, out io.Writer, terminal *progress.Terminal, logger log.Logger) error {
+func (c Command) write(ctx context.Context, account *accounts.Account, out io.Writer, terminal *progress.Terminal, logger log.Logger) (written, error) {
+	if _, given := c.Labels[model.JobLabel]; !given {
+		level.Warn(logger).Log("msg", "without the label job, dashboard and alerts will not show the history",
+			"hint", "set the labels job and instance as in the scrape configuration")
+	}
 	chatbots, err := account.Directory.Chatbots(ctx)
 	switch {
 	case err != nil:
-		return fmt.Errorf("discovering the chatbots: %w", err)
+		return written{}, fmt.Errorf("discovering the chatbots: %w", err)
 	case len(chatbots) == 0:
-		return errors.New("the account has no chatbots; check the base URL and the API key")
+		return written{}, errors.New("the account has no chatbots; check the base URL and the API key")
 	}
 	bar := terminal.Bar(progress.Unknown, "reading sessions")
 	past, err := Read(ctx, Config{
@@ -95,19 +119,23 @@ func (c Command) write(ctx context.Context, account *accounts.Account, out io.Wr
 	})
 	_ = bar.Finish()
 	if err != nil {
-		return err
+		return written{}, err
 	}
+	level.Info(logger).Log("msg", "writing samples", "max_samples", past.MaxSamples(), "chatbots", len(chatbots),
+		"from", rfc3339(past.Start), "to", rfc3339(past.End), "step", c.Step)
 	bar = terminal.Bar(past.MaxSamples(), "writing samples")
+	done := written{past: past}
 	err = past.Write(ctx, out, func(chatbot client.Chatbot, samples int) {
+		done.samples += samples
 		bar.Describe("writing samples of " + chatbot.UUID)
 		_ = bar.Add(samples)
 	})
 	_ = bar.Finish()
 	switch {
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return written{}, context.Cause(ctx)
 	case err != nil:
-		return outputError{err}
+		return written{}, outputError{err}
 	}
-	return nil
+	return done, nil
 }

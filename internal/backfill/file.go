@@ -16,21 +16,47 @@ type File struct {
 	kept bool
 }
 
-// Create creates a File for path. A file at path is kept until Keep.
+// Create creates a File for path. A file at path is kept until Keep, which keeps its mode.
+// What would make Keep fail is an error here, as far as it can be known.
 func Create(path string) (*File, error) {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, errors.New("is not a regular file")
+	existing, err := os.Stat(path)
+	exists := err == nil
+	if exists {
+		if err := checkExisting(path, existing); err != nil {
+			return nil, unquoted(err)
+		}
 	}
 	// Only the owner can read files of os.CreateTemp.
-	temporary, err := os.OpenFile(path+"."+rand.Text()+".tmp", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	temporary, err := os.OpenFile(temporaryName(path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, unquoted(err)
 	}
-	return &File{file: temporary, path: path}, nil
+	file := &File{file: temporary, path: path}
+	if exists {
+		if err := temporary.Chmod(existing.Mode().Perm()); err != nil {
+			file.Discard()
+			return nil, unquoted(err)
+		}
+	}
+	return file, nil
 }
+
+// checkExisting returns an error if no other file can replace the one at path.
+func checkExisting(path string, existing fs.FileInfo) error {
+	switch {
+	case !existing.Mode().IsRegular():
+		return errors.New("is not a regular file")
+	case existing.Mode().Perm()&0o222 == 0:
+		return errors.New("is read-only") // on Windows, it cannot be replaced
+	}
+	return checkReplaceable(path)
+}
+
+// temporaryName returns the name of a new file beside the one at path.
+func temporaryName(path string) string { return path + "." + rand.Text() + ".tmp" }
 
 // Keep syncs the file to the disk and renames it to its path.
 func (f *File) Keep() error {

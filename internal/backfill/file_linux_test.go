@@ -3,8 +3,10 @@ package backfill_test
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -132,5 +134,58 @@ func withoutClose(t *testing.T, descriptor int, do func()) {
 	}
 	if err := syscall.Close(descriptor); err != nil {
 		t.Error(err)
+	}
+}
+
+// A file that no other can replace is an error before anything is written. Each test runs
+// in a process, with rights of its own.
+func TestUnreplaceable(t *testing.T) {
+	const path = "BACKFILL_TEST_UNREPLACEABLE"
+	if name := os.Getenv(path); name != "" {
+		file, err := backfill.Create(name)
+		if err == nil {
+			file.Discard()
+		}
+		fmt.Printf("Create: %v\n", err)
+		return
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		script string // runs "$0" where the file $1 cannot be replaced
+		want   string
+	}{
+		// From the same file system.
+		"mount point": {`unshare --map-root-user --mount sh -c 'echo x > "$1.host" && mount --bind "$1.host" "$1" || exit 7; exec "$0" -test.run=TestUnreplaceable' "$0" "$1"`,
+			"is a mount point, which cannot be replaced (mount its folder instead)"},
+		"in a sticky folder": {`chmod 1777 . && chmod 755 .. && chmod 666 "$1" && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$0" -test.run=TestUnreplaceable || exit 7`,
+			"operation not permitted"},
+		"immutable":        {`chattr +i "$1" || exit 7; "$0" -test.run=TestUnreplaceable; chattr -i "$1"`, "operation not permitted"},
+		"read-only folder": {`unshare --map-root-user --mount sh -c 'mount --bind . . && mount -o remount,bind,ro . && cd "$PWD" || exit 7; exec "$0" -test.run=TestUnreplaceable' "$0" "$1"`, "read-only file system"},
+		"none (it can be)": {`exec "$0" -test.run=TestUnreplaceable`, "<nil>"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			file := filepath.Join(folder, "history.om")
+			if err := os.WriteFile(file, []byte("old"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			command := exec.CommandContext(t.Context(), "sh", "-c", test.script, executable, file)
+			command.Dir = folder
+			command.Env = append(os.Environ(), path+"="+file, "GORACE=atexit_sleep_ms=0")
+			out, err := command.CombinedOutput()
+			if code := command.ProcessState.ExitCode(); code == 7 || code == 127 || strings.Contains(string(out), "unshare failed") {
+				t.Skipf("not possible here: %s", out)
+			}
+			if err != nil || !strings.Contains(string(out), "Create: "+test.want+"\n") {
+				t.Errorf("got %v: %s, want %s", err, out, test.want)
+			}
+			if left, _ := filepath.Glob(file + ".*.tmp"); len(left) > 0 {
+				t.Errorf("there are %q", left)
+			}
+		})
 	}
 }

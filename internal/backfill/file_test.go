@@ -48,7 +48,7 @@ func TestFile(t *testing.T) {
 			if test.before != "" {
 				// Through a link, which stays one.
 				target := filepath.Join(elsewhere, "target")
-				if err := os.WriteFile(target, []byte(test.before), 0o600); err != nil {
+				if err := os.WriteFile(target, []byte(test.before), 0o666); err != nil {
 					t.Fatal(err)
 				}
 				if err := os.Symlink(target, path); err != nil {
@@ -111,6 +111,22 @@ func wantSameMode(t *testing.T, folders ...string) {
 	if got, err := os.Stat(all[0]); err != nil || got.Mode() != want.Mode() {
 		t.Errorf("got %v, %v, want the mode %v", got, err, want.Mode())
 	}
+}
+
+// A read-only file is not replaced.
+func TestReadOnly(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "history.om")
+	if err := os.WriteFile(path, []byte("old"), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := backfill.Create(path); err == nil || err.Error() != "is read-only" {
+		t.Errorf("got %v", err)
+	}
+	if got := entries(t, folder); !maps.Equal(got, map[string]string{"history.om": "old"}) {
+		t.Errorf("there are %q", got)
+	}
+	_ = os.Chmod(path, 0o600) // so that Windows can remove it
 }
 
 // Where a file cannot be put in its place, what is there stays whole, nothing else is

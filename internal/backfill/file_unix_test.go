@@ -48,3 +48,33 @@ func TestCreateFails(t *testing.T) {
 		t.Errorf("there are %v, %v", list, err)
 	}
 }
+
+// The mode of an earlier file is kept, and holds while the new one is written.
+func TestModeIsKept(t *testing.T) {
+	for _, mode := range []fs.FileMode{0o600, 0o640, 0o664, 0o666, 0o222} {
+		t.Run(mode.String(), func(t *testing.T) {
+			folder := t.TempDir()
+			path := filepath.Join(folder, "history.om")
+			if err := errors.Join(os.WriteFile(path, []byte("old"), 0o600), os.Chmod(path, mode)); err != nil {
+				t.Fatal(err)
+			}
+			file, err := backfill.Create(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Discard()
+			written, err := filepath.Glob(path + ".*")
+			if err != nil || len(written) != 1 {
+				t.Fatalf("there are %q, %v", written, err)
+			}
+			during, err1 := os.Stat(written[0])
+			after, err2 := os.Stat(path)
+			if err := errors.Join(file.Keep(), err1, err2); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := os.Stat(path); err != nil || got.Mode() != mode || during.Mode() != mode || os.SameFile(got, after) {
+				t.Errorf("got %v, before %v, %v", got.Mode(), during.Mode(), err)
+			}
+		})
+	}
+}

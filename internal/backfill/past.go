@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"time"
 
@@ -26,7 +27,8 @@ type Config struct {
 	Source   Source
 	Chatbots []client.Chatbot
 	// Start is when the first sample is. Zero: the first full second, as promtool may
-	// round fractions, after the first session of all chatbots was created.
+	// round fractions, after the first session of all chatbots was created in the
+	// maxYears before End.
 	Start time.Time
 	// End is when the last sample is, not before Start.
 	End time.Time
@@ -41,6 +43,10 @@ type Config struct {
 	Logger log.Logger
 }
 
+// maxYears is the length of the past without a Config.Start. A single session with a
+// wrong date would otherwise make gigabytes of samples.
+const maxYears = 10
+
 // Past is what chatbots were in a span of time. Its memory depends on the number of
 // sessions, not of samples; see [tally.Past].
 type Past struct {
@@ -51,7 +57,9 @@ type Past struct {
 // chatbotPast is the past of a chatbot.
 type chatbotPast struct {
 	tally.Past
+	counted int // number of sessions that count at the end
 	undated int // number of sessions without a readable creation time
+	early   int // number of sessions from before the last maxYears, without a Config.Start
 	future  int // number of sessions that are left out because they are created in the future
 }
 
@@ -86,7 +94,7 @@ func (c Config) read(chatbot client.Chatbot, sessions iter.Seq2[client.Session, 
 		if err != nil {
 			return chatbotPast{}, err
 		}
-		past.add(session, c.Start, c.End)
+		past.add(session, c)
 		if n++; n%often == 0 {
 			c.OnRead(chatbot, often)
 		}
@@ -95,18 +103,24 @@ func (c Config) read(chatbot client.Chatbot, sessions iter.Seq2[client.Session, 
 	return past, nil
 }
 
-func (p *chatbotPast) add(session client.Session, start, end time.Time) {
+func (p *chatbotPast) add(session client.Session, c Config) {
 	created := session.Created
+	if created.After(c.End) {
+		if created.After(time.Now()) {
+			p.future++
+		}
+		return
+	}
+	p.counted++
 	switch {
 	case created.IsZero():
 		p.undated++
 		p.AddAlways(session)
-	case created.After(end):
-		if created.After(time.Now()) {
-			p.future++
-		}
-	case !created.After(start), created.Unix() <= 0:
+	case !created.After(c.Start), created.Unix() <= 0:
 		// A chatbot did not begin before 1970.
+		p.AddAlways(session)
+	case c.Start.IsZero() && created.Before(c.End.AddDate(-maxYears, 0, 0)):
+		p.early++
 		p.AddAlways(session)
 	default:
 		p.Add(session)
@@ -135,7 +149,12 @@ func (p *Past) report() {
 	for i, past := range p.chatbots {
 		if past.undated > 0 {
 			level.Warn(p.Logger).Log("msg", "sessions without a readable creation time are counted from the first sample on",
-				"chatbot", p.Chatbots[i].UUID, "sessions", past.undated, "from", p.Start.UTC().Format(time.RFC3339))
+				"chatbot", p.Chatbots[i].UUID, "sessions", past.undated, "from", rfc3339(p.Start))
+		}
+		if past.early > 0 {
+			level.Warn(p.Logger).Log("msg", fmt.Sprintf("sessions from more than %d years before the end are counted from the first sample on", maxYears),
+				"chatbot", p.Chatbots[i].UUID, "sessions", past.early, "from", rfc3339(p.Start),
+				"hint", "set a start to write earlier samples")
 		}
 		if past.future > 0 {
 			level.Warn(p.Logger).Log("msg", "sessions with a creation time in the future are left out",
@@ -143,6 +162,8 @@ func (p *Past) report() {
 		}
 	}
 }
+
+func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // moments yields the times of the samples: from Start by steps, and End.
 func (p *Past) moments() iter.Seq[time.Time] {
@@ -154,6 +175,15 @@ func (p *Past) moments() iter.Seq[time.Time] {
 		}
 		yield(p.End)
 	}
+}
+
+// Sessions returns the number of sessions that the last samples count.
+func (p *Past) Sessions() int {
+	sessions := 0
+	for _, past := range p.chatbots {
+		sessions += past.counted
+	}
+	return sessions
 }
 
 // MaxSamples returns the maximum number of samples. There are fewer if a chatbot had no

@@ -3,6 +3,7 @@ package flags
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,11 +11,52 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 )
 
-// Arguments returns arguments for kingpin. If they name no command, it adds the
-// default command: if kingpin has to find the default itself, it ignores a last flag
-// without its value. It replaces boolean flags with a value (--x=false) by flags
-// without one (--no-x).
-func Arguments(app *kingpin.Application, arguments []string) ([]string, error) {
+// Parse parses the command line and the environment. It returns the command. For --help
+// and the like it ends the process. Its errors quote only what [Quotable] allows.
+func Parse(app *kingpin.Application, arguments []string) (command string, err error) {
+	if arguments, err = expanded(arguments); err != nil {
+		return "", err
+	}
+	if arguments, err = completed(app, arguments); err != nil {
+		return "", err
+	}
+	if err := checkHelp(app, arguments); err != nil {
+		return "", err
+	}
+	if command, err = app.Parse(arguments); err != nil {
+		return "", unquoted(err)
+	}
+	return command, nil
+}
+
+// expanded returns arguments with the lines of a file in place of each @FILE. kingpin
+// does the same, but with errors that quote, and after the command is looked for.
+func expanded(arguments []string) ([]string, error) {
+	var all []string
+	for i, argument := range arguments {
+		file, found := strings.CutPrefix(argument, "@")
+		switch {
+		case argument == "--":
+			return append(all, arguments[i:]...), nil
+		case !found:
+			all = append(all, argument)
+		default:
+			lines, err := kingpin.ExpandArgsFromFile(file)
+			if err != nil {
+				return nil, errors.New(unreadable)
+			}
+			all = append(all, lines...)
+		}
+	}
+	return all, nil
+}
+
+const unreadable = "the file of an argument that begins with @ cannot be read; name a file with one argument a line, or remove the argument"
+
+// completed returns arguments for kingpin. If they name no command, it adds the default
+// command: if kingpin has to find the default itself, it ignores a last flag without its
+// value. It replaces boolean flags with a value (--x=false) by flags without one (--no-x).
+func completed(app *kingpin.Application, arguments []string) ([]string, error) {
 	arguments = slices.Clone(arguments)
 	var complete []string // arguments that need no default command
 	first := ""
@@ -50,12 +92,52 @@ func Arguments(app *kingpin.Application, arguments []string) ([]string, error) {
 	return append([]string{first}, arguments...), nil
 }
 
-// Unquoted returns an error of kingpin without the argument that it quotes.
-func Unquoted(err error) error {
-	for _, beginning := range []string{"unexpected", "expected command"} {
-		if strings.HasPrefix(err.Error(), beginning) {
-			return errors.New("an argument is neither command nor flag; write each setting after its flag")
+// checkHelp returns an error if the command help gets anything but one command: kingpin
+// would quote it, or ignore it, and end the process.
+func checkHelp(app *kingpin.Application, arguments []string) error {
+	context, err := app.ParseContext(arguments)
+	if context == nil || context.SelectedCommand != app.HelpCommand {
+		return nil // Parse returns the error
+	}
+	if err != nil {
+		return unquoted(err)
+	}
+	helped := 0
+	for _, element := range context.Elements {
+		if _, ok := element.Clause.(*kingpin.ArgClause); !ok {
+			continue
+		}
+		if helped++; helped > 1 || app.GetCommand(*element.Value) == nil {
+			return errors.New("help: expects the name of a command, or nothing")
 		}
 	}
-	return err
+	return nil
+}
+
+// Errors of kingpin about flags and about other arguments.
+var (
+	aboutFlag     = regexp.MustCompile(`^(?:unknown long flag|expected argument for flag|flag) '([^']*)'(?: cannot be repeated)?$`)
+	aboutArgument = regexp.MustCompile(`^(?:unexpected|expected command but got) "?(.*?)"?$`)
+)
+
+// unquoted returns an error of kingpin, without the argument that it quotes unless that is
+// [Quotable].
+func unquoted(err error) error {
+	if value := (valueError{}); errors.As(err, &value) {
+		return err
+	}
+	text := err.Error()
+	if match := aboutFlag.FindStringSubmatch(text); match != nil && Quotable(match[1]) {
+		return err
+	}
+	switch match := aboutArgument.FindStringSubmatch(text); {
+	case strings.HasPrefix(text, "unknown"):
+		return errors.New("an argument is an unknown flag")
+	case strings.HasPrefix(text, "failed to"): // a file that a file of arguments names
+		return errors.New(unreadable)
+	case match != nil && Quotable(match[1]):
+		return fmt.Errorf("%q is neither command nor flag; write each setting after its flag", match[1])
+	default:
+		return errors.New("an argument is neither command nor flag; write each setting after its flag")
+	}
 }

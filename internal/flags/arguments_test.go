@@ -1,6 +1,11 @@
 package flags_test
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -60,15 +65,12 @@ func TestBool(t *testing.T) {
 				for _, argument := range test.arguments {
 					given = append(given, spell.Replace(argument))
 				}
-				arguments, err := flags.Arguments(app, given)
+				_, err := flags.Parse(app, given)
 				if test.err {
-					if err == nil || err.Error() != "--"+name+": must be true or false" || arguments != nil {
-						t.Errorf("%q: got %q, %v", given, arguments, err)
+					if err == nil || err.Error() != "--"+name+": must be true or false" {
+						t.Errorf("%q: got %v", given, err)
 					}
 					return
-				}
-				if err == nil {
-					_, err = app.Parse(arguments)
 				}
 				if err != nil || *switches[name] != test.want {
 					t.Errorf("%q: got %t, %v, want %t", given, *switches[name], err, test.want)
@@ -102,10 +104,7 @@ func TestBoolInEnvironment(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("TEST_SWITCH", test.environment)
 			app, switches := newApp()
-			arguments, err := flags.Arguments(app, test.arguments)
-			if err == nil {
-				_, err = app.Parse(arguments)
-			}
+			_, err := flags.Parse(app, test.arguments)
 			switch {
 			case test.err != "":
 				if err == nil || err.Error() != test.err {
@@ -118,75 +117,159 @@ func TestBoolInEnvironment(t *testing.T) {
 	}
 }
 
-// Without a command the default one is put in front. Help, version and completion do
-// without. Nothing else is changed, and the given arguments stay as they are.
-func TestArguments(t *testing.T) {
-	tests := []struct{ given, want string }{
-		{"", "serve"},
-		{"--web.config.file=x", "serve --web.config.file=x"},
-		{"--web.config.file=false", "serve --web.config.file=false"},
-		{"--web.config.file --chatwize.probe-only", "serve --web.config.file --chatwize.probe-only"},
-		{"--chatwize.probe-only=true --web.listen-address=:1", "serve --chatwize.probe-only --web.listen-address=:1"},
-		{"--chatwize.probe-only=false", "serve --no-chatwize.probe-only"},
-		{"--unknown=true", "serve --unknown=true"},
-		{"other", "serve other"},
-		{"serve", "serve"},
-		{"serve --web.config.file=x", "serve --web.config.file=x"},
-		{"--web.config.file=x check", "--web.config.file=x check"},
-		{"check --chatwize.probe-only=true", "check --chatwize.probe-only"},
-		{"--help", "--help"},
-		{"--help-long", "--help-long"},
-		{"-h", "-h"},
-		{"help", "help"},
-		{"help check", "help check"},
-		{"--web.config.file=x --version", "--web.config.file=x --version"},
-		{"--completion-bash --web", "--completion-bash --web"},
-		{"--completion-script-bash", "--completion-script-bash"},
-		{"--completion-script-zsh", "--completion-script-zsh"},
+// Without a command, the command is the default one. The given arguments stay as they are.
+func TestCommand(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "arguments")
+	if err := os.WriteFile(file, []byte("# a comment\n\ncheck\n--chatwize.probe-only=true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		given string
+		want  string // the command, probe-only, the web configuration
+	}{
+		{"", "serve false "},
+		{"--web.config.file=x", "serve false x"},
+		{"--web.config.file=false", "serve false false"},
+		{"--web.config.file --chatwize.probe-only", "expected argument for flag '--web.config.file'"},
+		{"--chatwize.probe-only=true --web.config.file=x", "serve true x"},
+		{"--chatwize.probe-only=false", "serve false "},
+		{"serve", "serve false "},
+		{"serve --web.config.file=x", "serve false x"},
+		{"--web.config.file=x check", "check false x"},
+		{"check --chatwize.probe-only=true", "check true "},
+		{"@" + file, "check true "},
+		{"--web.config.file=x @" + file, "check true x"},
+		{"--web.config.file=x -- @" + file, "an argument is neither command nor flag; write each setting after its flag"},
 	}
 	for _, test := range tests {
 		t.Run(test.given, func(t *testing.T) {
-			app, _ := newApp()
+			app, switches := newApp()
 			given := strings.Fields(test.given)
 			before := slices.Clone(given)
-			got, err := flags.Arguments(app, given)
-			if err != nil || strings.Join(got, " ") != test.want || !slices.Equal(given, before) {
-				t.Errorf("got %q, %v, want %q; the given ones are now %q", got, err, test.want, given)
+			command, err := flags.Parse(app, given)
+			got := fmt.Sprint(command, " ", *switches[probeOnly], " ", app.GetFlag("web.config.file").Model().Value)
+			if err != nil {
+				got = err.Error()
+			}
+			if got != test.want || !slices.Equal(given, before) {
+				t.Errorf("got %q, want %q; the given ones are now %q", got, test.want, given)
 			}
 		})
 	}
 }
 
-// A wrong command line is an error that does not quote what may be an API key.
+// A wrong command line is an error that quotes nothing that may be an API key.
 func TestWrongArguments(t *testing.T) {
-	const neither = "an argument is neither command nor flag; write each setting after its flag"
+	const (
+		neither    = "neither command nor flag; write each setting after its flag"
+		unreadable = "the file of an argument that begins with @ cannot be read; name a file with one argument a line, or remove the argument"
+		noCommand  = "help: expects the name of a command, or nothing"
+		key        = "eyJhbGciOiJIUzI1NiJ9.Wrong-Place_0815"
+	)
+	folder := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(folder, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	keyFile, nested := file("key", key+"\n"), file("nested", "@"+key+"\n")
+	long := file("long", strings.Repeat("x", 1<<17))
 	tests := map[string]string{
-		"key-0815":                            neither,
-		"serve key-0815":                      neither,
-		"check key-0815":                      neither,
-		"key-0815 check":                      neither,
-		"key-0815 --help":                     neither,
-		"--chatwize.probe-only key-0815":      neither,
+		key:                                   "an argument is " + neither,
+		"serve " + key:                        "an argument is " + neither,
+		"check " + key:                        "an argument is " + neither,
+		key + " check":                        "an argument is " + neither,
+		key + " --help":                       "an argument is " + neither,
+		"--help " + key:                       "an argument is " + neither,
+		"--chatwize.probe-only " + key:        "an argument is " + neither,
+		"-- " + key:                           "an argument is " + neither,
+		"-- --" + key:                         "an argument is " + neither,
+		"healthcheck":                         `"healthcheck" is ` + neither,
+		"serve health-check":                  `"health-check" is ` + neither,
+		keyFile:                               `"` + keyFile + `" is ` + neither,
+		strings.Repeat("x", 41):               "an argument is " + neither,
+		"--" + key:                            "an argument is an unknown flag",
+		"--" + key + "=x":                     "an argument is an unknown flag",
+		"--no-" + key:                         "an argument is an unknown flag",
+		"check --" + key:                      "an argument is an unknown flag",
+		"-" + key:                             "an argument is an unknown flag",
+		"-h" + key:                            "an argument is an unknown flag",
+		"--no-web.config.file":                "unknown long flag '--no-web.config.file'",
+		"--chatwize.token=" + key:             "unknown long flag '--chatwize.token'",
 		"--web.config.file":                   "expected argument for flag '--web.config.file'",
 		"serve --web.config.file":             "expected argument for flag '--web.config.file'",
 		"--web.config.file --web.config.file": "expected argument for flag '--web.config.file'",
-		"--chatwize.token=x":                  "unknown long flag '--chatwize.token'",
-		"-x":                                  "unknown short flag '-x'",
+		"--web.config.file=x --web.config.file=" + key: "flag 'web.config.file' cannot be repeated",
+		"--chatwize.probe-only=" + key:                 "--chatwize.probe-only: must be true or false",
+		"--help=" + key:                                "--help: must be true or false",
+		"@" + key:                                      unreadable,
+		"check --web.config.file @" + key:              unreadable,
+		"@" + nested:                                   unreadable,
+		"@" + long:                                     unreadable,
+		"@":                                            unreadable,
+		"@" + keyFile:                                  "an argument is " + neither,
+		"help " + key:                                  noCommand,
+		"help check " + key:                            noCommand,
+		"help check serve":                             noCommand,
+		"help -- --" + key:                             noCommand,
+		"help @" + keyFile:                             noCommand,
+		"help --" + key:                                "an argument is an unknown flag",
+		"help --" + key + " " + key:                    "an argument is an unknown flag",
+		"help healthcheck":                             noCommand,
+		"--chatwize.probe-only help " + key:            noCommand,
 	}
 	for given, want := range tests {
 		t.Run(given, func(t *testing.T) {
 			app, _ := newApp()
-			arguments, err := flags.Arguments(app, strings.Fields(given))
-			if err != nil {
-				t.Fatal(err)
-			}
-			command, err := app.Parse(arguments)
-			if err == nil {
-				t.Fatalf("took it for the command %q", command)
-			}
-			if got := flags.Unquoted(err).Error(); got != want {
-				t.Errorf("got %q, want %q", got, want)
+			app.UsageWriter(io.Discard).ErrorWriter(io.Discard)
+			command, err := flags.Parse(app, strings.Fields(given))
+			if err == nil || err.Error() != want {
+				t.Errorf("got %q, %v, want %q", command, err, want)
 			}
 		})
+	}
+}
+
+// A short word without capital letters and a path that exists may be quoted.
+func TestQuotable(t *testing.T) {
+	folder := t.TempDir()
+	for text, want := range map[string]bool{
+		"": false, "x": true, "healthcheck": true, "--web.config_file-2": true, folder: true, ".": true,
+		strings.Repeat("x", 40): true, strings.Repeat("x", 41): false,
+		"Key": false, "a b": false, "a\n": false, "a/b": false, "größe": false, "a=b": false, "a:b": false,
+		filepath.Join(folder, "Missing"): false, "\x00": false,
+	} {
+		if got := flags.Quotable(text); got != want {
+			t.Errorf("%q: got %t", text, got)
+		}
+	}
+}
+
+// A flag with several texts keeps them in their order, and its default otherwise.
+func TestTexts(t *testing.T) {
+	for given, want := range map[string]string{
+		"":               "[default]",
+		"--x=a":          "[a]",
+		"--x=b --x a":    "[b a]",
+		"--x=b --x=KEY1": "--x: must not be a key",
+	} {
+		app := kingpin.New("test", "").Terminate(nil)
+		texts := []string{"before"}
+		flags.Texts(app.Flag("x", "").Default("default"), &texts, func(text string) error {
+			if strings.HasPrefix(text, "KEY") {
+				return errors.New("must not be a key")
+			}
+			return nil
+		})
+		_, err := app.Parse(strings.Fields(given))
+		got := fmt.Sprint(texts)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%q: got %s, want %s", given, got, want)
+		}
 	}
 }

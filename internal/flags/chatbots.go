@@ -55,7 +55,7 @@ func (c *chatbots) add(text string) error {
 	}
 	canonical := client.CanonicalUUID(chatbot.UUID)
 	if c.given[canonical] {
-		return Error(c.flag, fmt.Errorf("chatbot %s is given twice; remove one", chatbot.UUID))
+		return Error(c.flag, fmt.Errorf("chatbot %s is given twice; remove one", canonical))
 	}
 	c.given[canonical] = true
 	*c.into = append(*c.into, chatbot)

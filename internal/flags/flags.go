@@ -36,13 +36,18 @@ func (v *value[T]) Set(text string) error {
 	return nil
 }
 
+// valueError is an error that does not quote the value.
+type valueError struct{ error }
+
+func (e valueError) Unwrap() error { return e.error }
+
 // Error returns an error about the value of a flag, which names the flag and its
-// environment variable.
+// environment variable. err must quote only what [Quotable] allows.
 func Error(flag *kingpin.FlagClause, err error) error {
 	if variable := flag.Model().Envar; variable != "" {
-		return fmt.Errorf("--%s (%s): %w", flag.Model().Name, variable, err)
+		return valueError{fmt.Errorf("--%s (%s): %w", flag.Model().Name, variable, err)}
 	}
-	return fmt.Errorf("--%s: %w", flag.Model().Name, err)
+	return valueError{fmt.Errorf("--%s: %w", flag.Model().Name, err)}
 }
 
 // set makes flag write what parse returns into a variable.
@@ -66,6 +71,34 @@ func Text(flag *kingpin.FlagClause, into *string, check func(string) error) {
 	set(flag, into, func(text string) (string, error) { return text, check(text) })
 }
 
+// texts is a [kingpin.Value] of a repeatable flag.
+type texts struct {
+	flag  *kingpin.FlagClause
+	into  *[]string
+	check func(string) error
+}
+
+// Texts makes flag repeatable and accept any texts for which check returns no error.
+func Texts(flag *kingpin.FlagClause, into *[]string, check func(string) error) {
+	*into = nil
+	flag.SetValue(&texts{flag, into, check})
+}
+
+// String returns nothing, so that the help shows the default of the flag.
+func (t *texts) String() string { return "" }
+
+// IsCumulative reports true, to kingpin: the flag may be repeated.
+func (t *texts) IsCumulative() bool { return true }
+
+// Set adds a text.
+func (t *texts) Set(text string) error {
+	if err := t.check(text); err != nil {
+		return Error(t.flag, err)
+	}
+	*t.into = append(*t.into, text)
+	return nil
+}
+
 // boolean is a [kingpin.Value] of a flag that needs no value on the command line.
 type boolean struct{ *value[bool] }
 
@@ -73,7 +106,7 @@ type boolean struct{ *value[bool] }
 func (boolean) IsBoolFlag() bool { return true }
 
 // Bool makes flag a boolean flag. Its environment variable accepts true or false; see
-// [Arguments] for values on the command line.
+// [Parse] for values on the command line.
 func Bool(flag *kingpin.FlagClause, into *bool) {
 	flag.SetValue(boolean{&value[bool]{flag: flag, into: into, text: "false", parse: func(text string) (bool, error) {
 		on, err := strconv.ParseBool(text)

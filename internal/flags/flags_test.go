@@ -194,7 +194,7 @@ func TestChatbots(t *testing.T) {
 		"a blank for a name":           {"", []string{desk, shop + "= "}, nil, "chatbot 2" + noName},
 		"no UTF-8":                     {"", []string{shop + "=\xff"}, nil, "chatbot 1 has a name that is not UTF-8; write it in UTF-8"},
 		"twice":                        {"", []string{shop, desk, shop}, nil, "chatbot " + shop + twice},
-		"twice, in another spelling":   {"", []string{shop, dashed + "=Shop"}, nil, "chatbot " + dashed + twice},
+		"twice, in another spelling":   {"", []string{shop, dashed + "=Shop"}, nil, "chatbot " + shop + twice},
 		"the second in a variable":     {shop + ",key-0815", nil, nil, "chatbot 2" + noUUID},
 		"twice in the environment":     {dashed + "\n" + shop + "=Shop", nil, nil, "chatbot " + shop + twice},
 		"no name, in the environment":  {shop + "=," + desk, nil, nil, "chatbot 1" + noName},

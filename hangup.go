@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+)
+
+// logHangups logs each SIGHUP, which then does nothing else, until stop is called. On
+// Windows there is no such signal.
+func logHangups(logger log.Logger) (stop func()) {
+	hangups, ended := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		defer close(ended)
+		for range hangups {
+			level.Info(logger).Log("msg", "Ignoring SIGHUP", "hint", "restart the exporter to change its settings")
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		<-ended
+	}
+}
+
+// untilHangup returns a context that also ends with SIGHUP, unless the process was started
+// to ignore it, as by nohup. A second one ends the process at once.
+func untilHangup(ctx context.Context) (_ context.Context, stop func()) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return ctx, func() {}
+	}
+	ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}

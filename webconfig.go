@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"go.yaml.in/yaml/v2"
+
+	"github.com/chatwize-exporter/chatwize_exporter/internal/flags"
+)
+
+// checkWebConfig returns an error if the file of --web.config.file cannot be used. It
+// logs a warning if the file leaves everyone in.
+func (s *settings) checkWebConfig(logger log.Logger) error {
+	const failed = "--web.config.file: %s; fix that file or remove the flag"
+	file := *s.listen.WebConfigFile
+	if file == "" {
+		if s.webConfigGiven {
+			level.Warn(logger).Log("msg", "The name of the web configuration file is empty: everyone who can connect can read the metrics",
+				"hint", "name a file, or do not set it")
+		}
+		return nil
+	}
+	content, err := os.ReadFile(file)
+	if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
+		return fmt.Errorf(failed, "the file cannot be read: "+pathError.Err.Error())
+	}
+	if err := toolkit.Validate(file); err != nil {
+		problem, known := toolkitProblem(err.Error())
+		if !known {
+			problem = "is not a web configuration"
+		}
+		return fmt.Errorf(failed, problem)
+	}
+	var config toolkit.Config
+	if err := yaml.Unmarshal(content, &config); err == nil && len(config.Users) == 0 && !config.TLSConfig.IsEnabled() {
+		level.Warn(logger).Log("msg", "The web configuration has no users and no TLS: everyone who can connect can read the metrics",
+			"hint", "write basic_auth_users or tls_server_config into the file")
+	}
+	return nil
+}
+
+// toolkitErrors are the errors of exporter-toolkit, most about a web configuration, and how
+// to say them without what they quote. $1 and so on are texts of exporter-toolkit or of
+// the operating system.
+var toolkitErrors = []struct {
+	match *regexp.Regexp
+	say   string
+}{
+	{regexp.MustCompile(`^no socket activation file descriptors found$`), "$0"},
+	{regexp.MustCompile(`^missing one of [a-z_ ]+$|^client CA's have been configured without a Client Auth Policy$`), "$0"},
+	{regexp.MustCompile(`(?s)^failed to read (cert_file|key_file) \(.*: ([^:]+)$`), "its $1 cannot be read: $2"},
+	{regexp.MustCompile(`(?s)^failed to load X509KeyPair: (tls: private key [a-z ]+|tls: failed to find [a-zA-Z ]+)`), "its certificate and key cannot be used: $1"},
+	{regexp.MustCompile(`^failed to load X509KeyPair: `), "its certificate and key cannot be used"},
+	{regexp.MustCompile(`(?s)^(?:open|read) .*: ([^:]+)$`), "it, or a file that it names, cannot be read: $1"},
+	{regexp.MustCompile(`^(unknown cipher|unknown curve|unknown TLS version|invalid ClientAuth): `), "$1"},
+	{regexp.MustCompile(`^HTTP header ".*" can not be configured$`), "it has an HTTP header that cannot be configured"},
+	{regexp.MustCompile(`^invalid value for ([a-zA-Z-]+)\. (Expected one of: \[[a-z" ]*\])`), "invalid value for $1. $2"},
+	{regexp.MustCompile(`^crypto/bcrypt: `), "a password in basic_auth_users is not a bcrypt hash"},
+	{regexp.MustCompile(`^could not find allowed SANs in client cert`), "the client's certificate has none of client_allowed_sans"},
+}
+
+// toolkitProblem returns what an error of exporter-toolkit says. Errors about a web
+// configuration quote values of the file, which may be an API key in the
+// wrong place. It reports false for any other error.
+func toolkitProblem(text string) (problem string, known bool) {
+	if strings.HasPrefix(text, "yaml: ") {
+		return yamlProblem(text), true
+	}
+	for _, e := range toolkitErrors {
+		if match := e.match.FindStringSubmatchIndex(text); match != nil {
+			return string(e.match.ExpandString(nil, e.say, text, match)), true
+		}
+	}
+	return "", false
+}
+
+var (
+	yamlLine  = regexp.MustCompile(`(?:^yaml: |\n  )line ([0-9]+): (.*)`)
+	yamlField = regexp.MustCompile(`^field (.*) not found in type `)
+)
+
+// yamlProblem returns what an error of YAML says: lines, and fields without values.
+func yamlProblem(text string) string {
+	var problems []string
+	for _, match := range yamlLine.FindAllStringSubmatch(text, -1) {
+		problem := "cannot be understood"
+		if field := yamlField.FindStringSubmatch(match[2]); field != nil {
+			problem = "has an unknown field"
+			if flags.Quotable(field[1]) {
+				problem += " " + field[1]
+			}
+		} else if strings.HasPrefix(match[2], "cannot unmarshal ") {
+			problem = "has a value of the wrong type"
+		}
+		problems = append(problems, "line "+match[1]+" "+problem)
+	}
+	if problems == nil {
+		return "is not YAML"
+	}
+	return strings.Join(problems, ", ")
+}
+
+// webConfigFilter is a [slog.Handler] for exporter-toolkit and [http.Server]. Both log
+// errors of a web configuration that changed while it is in use.
+type webConfigFilter struct{ slog.Handler }
+
+var handshakeError = regexp.MustCompile(`(?s)^(http: TLS handshake error from [^ ]+: )(.*?)\n?$`)
+
+// Handle removes values of a web configuration from a record.
+func (f webConfigFilter) Handle(ctx context.Context, record slog.Record) error {
+	filtered := slog.NewRecord(record.Time, record.Level, record.Message, record.PC)
+	if match := handshakeError.FindStringSubmatch(record.Message); match != nil {
+		if problem, known := toolkitProblem(match[2]); known {
+			filtered.Message = match[1] + "the web configuration: " + problem
+		}
+	}
+	record.Attrs(func(a slog.Attr) bool {
+		if a.Key == "err" {
+			problem, known := toolkitProblem(a.Value.String())
+			if !known {
+				problem = "the web configuration cannot be used"
+			}
+			a = slog.String(a.Key, problem)
+		}
+		filtered.AddAttrs(a)
+		return true
+	})
+	return f.Handler.Handle(ctx, filtered)
+}
