@@ -64,7 +64,7 @@ soak: ## Scrape 100,000 times and log goroutines, files and memory (takes minute
 	go test -tags soak -run TestSoak -timeout 1h -v .
 
 .PHONY: memory
-memory: ## Measure the peak memory of the process under large responses.
+memory: ## Measure the peak memory of the process under large responses and many callers.
 	go test -tags memory -run TestMemory -count 1 -timeout 5m -v .
 
 .PHONY: manifests

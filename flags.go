@@ -146,6 +146,9 @@ func (s *settings) addWebFlags(app *kingpin.Application) {
 	flags.Text(app.Flag("web.telemetry-path",
 		"Path under which the metrics are served.").
 		Default("/metrics"), &s.web.TelemetryPath, web.CheckTelemetryPath)
+	flags.Int(app.Flag("web.max-requests",
+		"Maximum number of requests for --web.telemetry-path at a time. Ten times as many are allowed for /probe, and 40 for / and /sd together. More get status 503; 0: no limit.").
+		Envar("CHATWIZE_WEB_MAX_REQUESTS").Default("40"), &s.web.MaxRequests, 0)
 	s.listen = kingpinflag.AddFlags(app, ":10113")
 	// Errors of exporter-toolkit would quote the address, and not name the flag.
 	flags.Texts(app.GetFlag("web.listen-address"), s.listen.WebListenAddresses, checkListenAddress)

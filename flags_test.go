@@ -59,7 +59,7 @@ func TestParse(t *testing.T) {
 				DiscoveryInterval: 5 * time.Minute, Concurrency: 4, Timeout: 30 * time.Second,
 				Source: fetch.SourceOptions{FullInterval: time.Hour},
 			},
-			web:      web.Options{TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond},
+			web:      web.Options{TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond, MaxRequests: 40},
 			logLevel: "info", logFormat: "logfmt",
 		}
 		change(s)
@@ -71,18 +71,20 @@ func TestParse(t *testing.T) {
 		s.account.Timeout, s.web.TimeoutOffset, s.account.Concurrency = time.Millisecond, 0, 1
 		s.account.DiscoveryInterval = 0
 		s.account.Source = fetch.SourceOptions{CacheTTL: time.Minute, Window: 48 * time.Hour, FullInterval: 2 * time.Hour}
-		s.web.ProbeOnly = true
+		s.web.ProbeOnly, s.web.MaxRequests = true, 0
 	}
 	byFlag := []string{"--chatwize.url=" + base, "--chatwize.token-file=the key.txt", "--chatwize.chatbot=" + shop + "=Shop",
 		"--chatwize.chatbot=" + desk, "--chatwize.timeout=1ms", "--chatwize.timeout-offset=0s", "--chatwize.concurrency=1",
 		"--chatwize.cache-ttl=1m", "--chatwize.discovery-interval=0s", "--chatwize.window=2d", "--chatwize.full-interval=2h",
-		"--chatwize.probe-only"}
+		"--chatwize.probe-only", "--web.max-requests=0"}
 	byVariable := []string{"CHATWIZE_URL=" + base, "CHATWIZE_TOKEN_FILE=the key.txt", "CHATWIZE_CHATBOTS=" + shop + "=Shop," + desk,
 		"CHATWIZE_TIMEOUT=1ms", "CHATWIZE_TIMEOUT_OFFSET=0s", "CHATWIZE_CONCURRENCY=1", "CHATWIZE_CACHE_TTL=1m",
-		"CHATWIZE_DISCOVERY_INTERVAL=0s", "CHATWIZE_WINDOW=2d", "CHATWIZE_FULL_INTERVAL=2h", "CHATWIZE_PROBE_ONLY=true"}
+		"CHATWIZE_DISCOVERY_INTERVAL=0s", "CHATWIZE_WINDOW=2d", "CHATWIZE_FULL_INTERVAL=2h", "CHATWIZE_PROBE_ONLY=true",
+		"CHATWIZE_WEB_MAX_REQUESTS=0"}
 	otherValues := []string{"CHATWIZE_URL=http://other", "CHATWIZE_TOKEN_FILE=other", "CHATWIZE_CHATBOTS=" + strings.Repeat("0", 32),
 		"CHATWIZE_TIMEOUT=9s", "CHATWIZE_TIMEOUT_OFFSET=9s", "CHATWIZE_CONCURRENCY=9", "CHATWIZE_CACHE_TTL=9s",
-		"CHATWIZE_DISCOVERY_INTERVAL=9s", "CHATWIZE_WINDOW=9d", "CHATWIZE_FULL_INTERVAL=9h", "CHATWIZE_PROBE_ONLY=false"}
+		"CHATWIZE_DISCOVERY_INTERVAL=9s", "CHATWIZE_WINDOW=9d", "CHATWIZE_FULL_INTERVAL=9h", "CHATWIZE_PROBE_ONLY=false",
+		"CHATWIZE_WEB_MAX_REQUESTS=9"}
 	tests := map[string]struct {
 		environment, arguments []string
 		listen, webConfig      string

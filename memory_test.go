@@ -3,9 +3,12 @@
 package main
 
 import (
+	"bufio"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,7 +17,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -195,4 +200,126 @@ func TestMemoryHTTP2(t *testing.T) {
 	if over > 32<<20 {
 		t.Errorf("memory rose by %d MiB", over>>20)
 	}
+}
+
+// callersLimit is the maximum memory of the process in bytes, whatever its callers do.
+// The limit in deploy/kubernetes is 128 MiB, and the one for systemd 256 MB.
+const callersLimit = 112 << 20
+
+// Callers cannot make the exporter use more memory than its deployments allow.
+func TestMemoryCallers(t *testing.T) {
+	const chatbots = 1000
+	binary := buildBinary(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "["+strings.Repeat(session+",", 9)+session+"]")
+	}))
+	defer server.Close()
+	var given []string
+	for i := range chatbots {
+		given = append(given, fmt.Sprintf("%s=Chatbot number %d", uuid(i), i))
+	}
+	for _, options := range [][]string{nil, {"--chatwize.cache-ttl=1h"}} {
+		t.Run(fmt.Sprint(options), func(t *testing.T) {
+			command := exec.Command(binary, append(options, "--web.listen-address=127.0.0.1:0", "--chatwize.url="+server.URL)...)
+			command.Env = []string{"CHATWIZE_TOKEN=" + secretKey, "CHATWIZE_CHATBOTS=" + strings.Join(given, ",")}
+			e := startProcess(t, command)
+			last := `chatwize_sessions{chatbot="` + uuid(chatbots-1) + `"} 10`
+			for range 5 {
+				contains(t, e.get(t, "/metrics"), last)
+			}
+			measure := func(what string, requests func()) {
+				t.Helper()
+				requests()
+				memory := peakMemory(t, command)
+				t.Logf("%-40s %d MiB", what, memory>>20)
+				if memory > callersLimit {
+					t.Errorf("%s: the memory is %d MiB, want %d MiB at most", what, memory>>20, callersLimit>>20)
+				}
+			}
+			measure("one scrape at a time:", func() {})
+			measure("100 parallel scrapes:", func() { e.together(t, 100, "10", 0) })
+			measure("100 with different timeouts:", func() { e.together(t, 100, "", 0) })
+			measure("2,000 connections that scrape:", func() { e.together(t, 2000, "10", 0) })
+			measure("50 readers of 512 bytes a second:", func() { e.together(t, 50, "10", 3*time.Second) })
+			measure("50, with different timeouts:", func() { e.together(t, 50, "", 3*time.Second) })
+			measure("500 slow readers of probes:", func() { e.request(t, 500, "/probe?target="+uuid(0), "10", 3*time.Second) })
+			time.Sleep(time.Second)
+			contains(t, e.get(t, "/metrics"), last)
+		})
+	}
+}
+
+// together scrapes from n connections at a time.
+func (e *exporter) together(t *testing.T, n int, timeout string, slow time.Duration) {
+	t.Helper()
+	e.request(t, n, "/metrics", timeout, slow)
+}
+
+// request opens n connections and then sends a request on each, with a scrape timeout
+// in seconds or, if that is empty, one of its own. Where slow is not 0, each response is
+// read at 512 bytes a second for so long. Otherwise all connections stay open until all
+// responses are read.
+func (e *exporter) request(t *testing.T, n int, path, timeout string, slow time.Duration) {
+	t.Helper()
+	connections := make([]net.Conn, n)
+	for i := range connections {
+		dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
+			controlErr := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
+			return errors.Join(err, controlErr)
+		}}
+		if slow == 0 {
+			dialer.Control = nil
+		}
+		connection, err := dialer.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer connection.Close()
+		connections[i] = connection
+	}
+	var served, refused, failed atomic.Int64
+	var readers sync.WaitGroup
+	for i, connection := range connections {
+		header := timeout
+		if header == "" {
+			header = fmt.Sprintf("10.%03d", i)
+		}
+		readers.Go(func() {
+			_, _ = fmt.Fprintf(connection, "GET %s HTTP/1.1\r\nHost: x\r\nX-Prometheus-Scrape-Timeout-Seconds: %s\r\n\r\n", path, header)
+			var source io.Reader = connection
+			if slow > 0 {
+				source = &slowConn{connection, time.Now().Add(slow)}
+			}
+			response, err := http.ReadResponse(bufio.NewReaderSize(source, 512), nil)
+			if err != nil {
+				failed.Add(1)
+				return
+			}
+			_, _ = io.Copy(io.Discard, response.Body)
+			switch response.StatusCode {
+			case http.StatusOK:
+				served.Add(1)
+			case http.StatusServiceUnavailable:
+				refused.Add(1)
+			default:
+				t.Errorf("got %s", response.Status)
+			}
+		})
+	}
+	readers.Wait()
+	t.Logf("%d served, %d refused, %d without a response", served.Load(), refused.Load(), failed.Load())
+}
+
+// slowConn reads 512 bytes a second until its end.
+type slowConn struct {
+	net.Conn
+	end time.Time
+}
+
+func (c *slowConn) Read(p []byte) (int, error) {
+	if time.Now().After(c.end) {
+		return 0, io.EOF
+	}
+	time.Sleep(time.Second)
+	return c.Conn.Read(p[:min(len(p), 512)])
 }

@@ -92,6 +92,9 @@ func newServer(handler http.Handler, errorLog *stdlog.Logger) *http.Server {
 		ReadTimeout:       10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10, // bytes
+		ConnContext:       web.ConnContext,
+		// Ends connections that take nothing of what no handler waits for.
+		HTTP2: &http.HTTP2Config{WriteByteTimeout: 30 * time.Second},
 
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     errorLog,

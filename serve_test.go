@@ -71,7 +71,7 @@ func TestServe(t *testing.T) {
 			if err != nil || len(problems) > 0 {
 				t.Errorf("promlint: %v, %v", problems, err)
 			}
-			contains(t, e.get(t, "/"), "Chatwize exporter", `href="/metrics"`)
+			contains(t, e.get(t, "/"), "Chatwize exporter", `href="metrics"`)
 			contains(t, e.get(t, "/-/healthy")+e.get(t, "/-/ready"), "OK\nOK\n")
 			if status := e.stop(); status != 0 {
 				t.Errorf("exit status %d", status)
@@ -89,6 +89,32 @@ func TestServe(t *testing.T) {
 				t.Errorf("logged %s", logged)
 			}
 		})
+	}
+}
+
+// No family comes twice in OpenMetrics, where go_memstats_alloc_bytes and
+// go_memstats_alloc_bytes_total are one.
+func TestOpenMetrics(t *testing.T) {
+	e := start(t, []string{"CHATWIZE_TOKEN=" + key}, "--chatwize.chatbot="+shop, "--chatwize.url="+startAPI(t, nil))
+	for _, accept := range []string{"application/openmetrics-text;version=1.0.0", "application/openmetrics-text;version=0.0.1"} {
+		page := e.get(t, "/metrics", "Accept", accept)
+		contains(t, page, "# TYPE chatwize_sessions gauge\n", "# TYPE chatwize_api_errors counter\n", "\ngo_memstats_alloc_bytes ", "\n# EOF\n")
+		families := map[string]int{}
+		for line := range strings.Lines(page) {
+			if fields := strings.Fields(line); fields[0] == "#" && fields[1] == "TYPE" {
+				families[fields[2]]++
+			}
+		}
+		for family, times := range families {
+			if times > 1 {
+				t.Errorf("%s comes %d times", family, times)
+			}
+			for _, suffix := range []string{"_total", "_created", "_count", "_sum", "_bucket", "_info"} {
+				if other, ok := strings.CutSuffix(family, suffix); ok && families[other] > 0 {
+					t.Errorf("samples of %s may be those of %s", family, other)
+				}
+			}
+		}
 	}
 }
 

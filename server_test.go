@@ -2,15 +2,23 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	stdlog "log"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-kit/log"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
 
 // pipe is a listener for the one connection that it holds.
@@ -89,6 +97,58 @@ func TestSlowClient(t *testing.T) {
 	}
 }
 
+// A client of HTTP/2 that does not read its response loses its connection 30 seconds
+// after the response has begun.
+func TestSlowReaderHTTP2(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config := accounts.Config{URL: &url.URL{Scheme: "http", Host: "api.example"}, Concurrency: 1, Timeout: time.Second}
+		for i := range 1000 {
+			config.Chatbots = append(config.Chatbots, client.Chatbot{UUID: uuid(i)})
+		}
+		handler, err := newHandler(config, web.Options{TelemetryPath: "/metrics"}, log.NewNopLogger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, theirs := net.Pipe()
+		listener := &pipe{connections: make(chan net.Conn, 1), closed: make(chan struct{})}
+		listener.connections <- theirs
+		server := newServer(handler, stdlog.New(io.Discard, "", 0))
+		server.Protocols = new(http.Protocols)
+		server.Protocols.SetUnencryptedHTTP2(true)
+		closed := make(chan struct{})
+		server.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateClosed {
+				close(closed)
+			}
+		}
+		go func() { _ = server.Serve(listener) }()
+		defer server.Close()
+		transport := &http.Transport{
+			Protocols:   server.Protocols,
+			HTTP2:       &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10, MaxReceiveBufferPerConnection: 64 << 10},
+			DialContext: func(context.Context, string, string) (net.Conn, error) { return ours, nil },
+		}
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://exporter.example/sd", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Accept-Encoding", "identity")
+		begun := time.Now()
+		response, err := transport.RoundTrip(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-closed
+		if took := time.Since(begun); took != 30*time.Second {
+			t.Errorf("closed after %v, want 30s", took)
+		}
+		if _, err := io.Copy(io.Discard, response.Body); err == nil {
+			t.Error("the response is complete")
+		}
+		_ = response.Body.Close()
+	})
+}
+
 // The headers of a request have a limit. The handler gets all requests below it.
 func TestRequestLimits(t *testing.T) {
 	header := func(size int) string {
@@ -125,14 +185,14 @@ func TestRequestLimits(t *testing.T) {
 // A handler that panics ends its connection, not the process. The log says so.
 func TestPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := newLogBuffer()
-		connection := dial(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(errors.New("bug")) }), log)
+		logged := newLogBuffer()
+		connection := dial(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(errors.New("bug")) }), logged)
 		if _, err := io.WriteString(connection, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
 		if answer, err := io.ReadAll(connection); err != nil || len(answer) > 0 {
 			t.Errorf("got %q, %v", answer, err)
 		}
-		contains(t, log.String(), "http: panic serving", "bug")
+		contains(t, logged.String(), "http: panic serving", "bug")
 	})
 }

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -176,5 +178,42 @@ func TestNoKey(t *testing.T) {
 	})
 	if _, err := sessions(t.Context(), c); !errors.Is(err, client.ErrNoKey) || err.Error() != "reading the API key: gone" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A request that waits for the headers of its response needs little memory. The buffers
+// for the body come later.
+func TestWaitingMemory(t *testing.T) {
+	const requests, limit = 50, 64 << 10 // bytes per request, server included
+	arrived, release := make(chan bool, requests), make(chan bool)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		arrived <- true
+		<-release
+		_, _ = io.WriteString(w, "[]")
+	}))
+	defer server.Close()
+	transport := client.NewTransport(requests)
+	defer transport.CloseIdleConnections()
+	api := newClientWith(t, server.URL, transport)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var waits sync.WaitGroup
+	for range requests {
+		waits.Go(func() {
+			if _, err := sessions(t.Context(), api); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range requests {
+		<-arrived
+	}
+	runtime.ReadMemStats(&after)
+	close(release)
+	waits.Wait()
+	each := (after.TotalAlloc - before.TotalAlloc) / requests
+	t.Logf("%d bytes for each", each)
+	if each > limit {
+		t.Errorf("a request that waits needs %d bytes, want %d at most", each, limit)
 	}
 }

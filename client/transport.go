@@ -37,7 +37,6 @@ func NewTransport(concurrency int) Transport {
 	transport.MaxIdleConnsPerHost = concurrency
 	transport.IdleConnTimeout = idleTimeout
 	transport.MaxResponseHeaderBytes = maxHeaderSize
-	transport.ReadBufferSize = bufferSize
 	transport.HTTP2 = &http.HTTP2Config{
 		SendPingTimeout: pingInterval,
 		PingTimeout:     pingTimeout,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
@@ -42,24 +43,51 @@ func (s *Source) join(ctx context.Context, chatbot client.Chatbot) (c *call, isN
 	return c, isNew
 }
 
-// wait returns the result of a call, or an error if ctx ends before. The last who
-// leaves ends the call.
-func (s *Source) wait(ctx context.Context, c *call) Result {
+// wait returns the results of calls, with an error for each that ctx ends before. The
+// last who leaves a call ends it.
+//
+// It waits for one after the other. A goroutine for each call would take some 5 KiB, a
+// thousand times for each scrape of a thousand chatbots.
+func (s *Source) wait(ctx context.Context, calls []*call) []Result {
 	begun := time.Now()
-	select {
-	case <-c.done:
-		return c.result
-	case <-ctx.Done():
+	results := make([]Result, len(calls))
+	for i, c := range calls {
+		select {
+		case <-c.done:
+			results[i] = c.result
+		case <-ctx.Done():
+			s.leaveAll(calls[i:], results[i:], begun, context.Cause(ctx))
+			return results
+		}
 	}
-	if s.leave(c, context.Cause(ctx)) {
-		c.cancel(context.Cause(ctx))
-		<-c.done
-		return c.result
+	return results
+}
+
+// leaveAll leaves calls for a cause and sets their results. It begins with the last, so
+// that the slots of the first are not taken by those.
+func (s *Source) leaveAll(calls []*call, results []Result, begun time.Time, cause error) {
+	var ending []int
+	for i, c := range slices.Backward(calls) {
+		select {
+		case <-c.done:
+			results[i] = c.result
+			continue
+		default:
+		}
+		if s.leave(c, cause) {
+			c.cancel(cause)
+			ending = append(ending, i)
+			continue
+		}
+		now := time.Now()
+		err := &Error{Reason: client.Timeout, Err: fmt.Errorf("waiting for a fetch that others still wait for: %w", cause)}
+		s.fail(c, err, cause)
+		results[i] = Result{Finished: now, Took: now.Sub(begun), Err: err}
 	}
-	now := time.Now()
-	err := &Error{Reason: client.Timeout, Err: fmt.Errorf("waiting for a fetch that others still wait for: %w", context.Cause(ctx))}
-	s.fail(c, err, context.Cause(ctx))
-	return Result{Finished: now, Took: now.Sub(begun), Err: err}
+	for _, i := range ending {
+		<-calls[i].done
+		results[i] = calls[i].result
+	}
 }
 
 // leave reports whether nobody waits for a call any more. Nobody can join a call that

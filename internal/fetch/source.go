@@ -81,19 +81,20 @@ func (s *Source) FetchAll(ctx context.Context, chatbots []client.Chatbot) []Resu
 		}
 	}
 	s.fastestFirst(chatbots, missing)
-	var waits sync.WaitGroup
-	var started []*call
+	var calls, started []*call
 	for _, i := range missing {
 		call, isNew := s.join(ctx, chatbots[i])
 		if isNew {
 			started = append(started, call)
 		}
-		waits.Go(func() { results[i] = s.wait(ctx, call) })
+		calls = append(calls, call)
 	}
 	if len(started) > 0 {
 		go s.start(started)
 	}
-	waits.Wait()
+	for n, result := range s.wait(ctx, calls) {
+		results[missing[n]] = result
+	}
 	return results
 }
 

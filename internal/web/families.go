@@ -2,7 +2,8 @@ package web
 
 import (
 	"slices"
-	"sync/atomic"
+	"strings"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -12,20 +13,20 @@ import (
 
 // familyCache gathers snapshots. It returns the families of the last snapshot again if
 // the next one is equal, as it is while all results are cached: checking and sorting
-// 10,000 metrics takes longer than writing them.
+// 10,000 metrics takes longer than writing them. It gathers one snapshot at a time, as
+// each takes memory.
 type familyCache struct {
-	last atomic.Pointer[gatheredSnapshot]
-}
-
-type gatheredSnapshot struct {
+	mutex    sync.Mutex
 	snapshot collector.Snapshot
-	families []*dto.MetricFamily
+	families []*dto.MetricFamily // of snapshot, nil if there is none
 }
 
 // gather returns the metric families of a snapshot, which must not be changed.
 func (c *familyCache) gather(snapshot collector.Snapshot) ([]*dto.MetricFamily, error) {
-	if last := c.last.Load(); last != nil && slices.Equal(last.snapshot, snapshot) {
-		return last.families, nil
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.families != nil && slices.Equal(c.snapshot, snapshot) {
+		return c.families, nil
 	}
 	registry := prometheus.NewRegistry()
 	if err := registry.Register(snapshot); err != nil {
@@ -33,7 +34,22 @@ func (c *familyCache) gather(snapshot collector.Snapshot) ([]*dto.MetricFamily, 
 	}
 	families, err := registry.Gather()
 	if err == nil {
-		c.last.Store(&gatheredSnapshot{snapshot, families})
+		c.snapshot, c.families = snapshot, families
 	}
 	return families, err
+}
+
+// withoutDuplicates removes counters that have the family of another metric in
+// OpenMetrics, where families of counters are named without _total. Parsers refuse a
+// page with a family twice. The Go collector has go_memstats_alloc_bytes and
+// go_memstats_alloc_bytes_total.
+func withoutDuplicates(families []*dto.MetricFamily) []*dto.MetricFamily {
+	names := map[string]bool{}
+	for _, family := range families {
+		names[family.GetName()] = true
+	}
+	return slices.DeleteFunc(families, func(family *dto.MetricFamily) bool {
+		base, isTotal := strings.CutSuffix(family.GetName(), "_total")
+		return isTotal && family.GetType() == dto.MetricType_COUNTER && names[base]
+	})
 }

@@ -4,12 +4,16 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -203,56 +207,310 @@ func TestRequestBody(t *testing.T) {
 // slowReader is a ResponseWriter whose reader takes eight seconds for each piece.
 type slowReader struct {
 	*httptest.ResponseRecorder
-	t        *testing.T
-	deadline time.Time
-	pieces   int
+	t         *testing.T
+	deadlines int
+	deadline  time.Time
 }
 
 func (r *slowReader) SetWriteDeadline(deadline time.Time) error {
+	r.deadlines++
 	r.deadline = deadline
+	if left := time.Until(deadline); left != 30*time.Second {
+		r.t.Errorf("the deadline is in %v, want 30s", left)
+	}
 	return nil
 }
 
 func (r *slowReader) Write(p []byte) (int, error) {
-	r.pieces++
-	r.wantDeadline("for a piece")
+	if r.deadline.IsZero() {
+		r.t.Error("writes without a deadline")
+	}
 	time.Sleep(8 * time.Second)
 	return r.ResponseRecorder.Write(p)
 }
 
-func (r *slowReader) wantDeadline(what string) {
-	r.t.Helper()
-	if r.deadline.IsZero() || time.Until(r.deadline) != 10*time.Second {
-		r.t.Errorf("the deadline %s is in %v, want 10s", what, time.Until(r.deadline))
-	}
-}
-
-// An answer may take as long as it needs, but the caller has ten seconds for each
-// piece of it, and for what the server still holds when the handler is done.
+// A response may begin as late as it needs. From then on there is one deadline for all
+// of it, including what the server still holds when the handler has returned.
 func TestWriteDeadline(t *testing.T) {
-	tests := map[string]struct {
-		request *http.Request
-		pieces  int // at least
-	}{
-		"scrape":       {httptest.NewRequest(http.MethodGet, "/metrics", nil), 2}, // begins after 30 s
-		"probe":        {httptest.NewRequest(http.MethodGet, "/probe?target="+shop, nil), 1},
-		"discovery":    {httptest.NewRequest(http.MethodGet, "/sd", nil), 1},
-		"page":         {httptest.NewRequest(http.MethodGet, "/", nil), 1},
-		"health":       {httptest.NewRequest(http.MethodGet, "/-/healthy", nil), 1},
-		"not found":    {httptest.NewRequest(http.MethodGet, "/nowhere", nil), 1},
-		"wrong method": {httptest.NewRequest(http.MethodPost, "/metrics", nil), 1},
-		"with a body":  {httptest.NewRequest(http.MethodGet, "/metrics", strings.NewReader("x")), 1},
+	tests := map[string]*http.Request{
+		"scrape":       httptest.NewRequest(http.MethodGet, "/metrics", nil), // begins after 30 s
+		"probe":        httptest.NewRequest(http.MethodGet, "/probe?target="+shop, nil),
+		"discovery":    httptest.NewRequest(http.MethodGet, "/sd", nil),
+		"page":         httptest.NewRequest(http.MethodGet, "/", nil),
+		"health":       httptest.NewRequest(http.MethodGet, "/-/healthy", nil),
+		"not found":    httptest.NewRequest(http.MethodGet, "/nowhere", nil),
+		"wrong method": httptest.NewRequest(http.MethodPost, "/metrics", nil),
+		"with a body":  httptest.NewRequest(http.MethodGet, "/metrics", strings.NewReader("x")),
 	}
-	for name, test := range tests {
+	for name, request := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				response := &slowReader{ResponseRecorder: httptest.NewRecorder(), t: t}
-				newHandler(t, "/metrics", client.Chatbot{UUID: "never"}, client.Chatbot{UUID: shop}).ServeHTTP(response, test.request)
-				response.wantDeadline("for the rest")
-				if response.pieces < test.pieces {
-					t.Errorf("wrote %d pieces, want %d or more", response.pieces, test.pieces)
+				newHandler(t, "/metrics", client.Chatbot{UUID: "never"}, client.Chatbot{UUID: shop}).ServeHTTP(response, request)
+				if response.deadlines != 1 {
+					t.Errorf("set %d deadlines, want 1", response.deadlines)
 				}
 			})
 		})
 	}
+}
+
+// readSlowly reads a byte of a connection every second.
+func readSlowly(connection io.Reader) error {
+	for {
+		time.Sleep(time.Second)
+		if _, err := connection.Read(make([]byte, 1)); err != nil {
+			return err
+		}
+	}
+}
+
+// many returns n chatbots.
+func many(n int) (chatbots []client.Chatbot) {
+	for i := range n {
+		chatbots = append(chatbots, client.Chatbot{UUID: fmt.Sprintf("%032x", i)})
+	}
+	return chatbots
+}
+
+// Clients that read too slowly, or not at all, lose their connection 30 seconds after
+// the response has begun.
+func TestSlowReader(t *testing.T) {
+	for _, path := range []string{"/metrics", "/probe?target=" + many(1)[0].UUID, "/sd", "/"} {
+		t.Run(path, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				connection := dial(t, newHandler(t, "/metrics", many(4)...))
+				if _, err := io.WriteString(connection, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				begun := time.Now()
+				if strings.Contains(path, "e") { // waits for the API
+					begun = begun.Add(time.Second)
+				}
+				err := readSlowly(connection)
+				if took := time.Since(begun); !errors.Is(err, io.EOF) || took < 29*time.Second || took > 31*time.Second {
+					t.Errorf("got %v after %v, want the connection closed after 30s", err, took)
+				}
+			})
+		})
+	}
+}
+
+// On HTTP/2, too, they lose the connection, not only the stream. Others do not.
+func TestSlowReaderHTTP2(t *testing.T) {
+	const window = 64 << 10 // bytes, less than the page
+	for name, test := range map[string]struct {
+		stalls bool // the client reads nothing from the connection
+		reads  bool // the client reads the body
+		closed time.Duration
+	}{
+		"reads no body":       {false, false, 30 * time.Second},
+		"reads no connection": {true, false, 30 * time.Second},
+		"reads all":           {false, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ours, theirs := net.Pipe()
+				listener := &pipe{connections: make(chan net.Conn, 1), closed: make(chan struct{})}
+				listener.connections <- theirs
+				protocols := new(http.Protocols)
+				protocols.SetUnencryptedHTTP2(true)
+				closed := make(chan time.Time, 1)
+				server := &http.Server{
+					Handler: newHandler(t, "/metrics", many(200)...), Protocols: protocols, ConnContext: web.ConnContext,
+					ConnState: func(_ net.Conn, state http.ConnState) {
+						if state == http.StateClosed {
+							closed <- time.Now()
+						}
+					},
+				}
+				go func() { _ = server.Serve(listener) }()
+				connection := &stallingConn{Conn: ours, stall: make(chan struct{}), closed: make(chan struct{})}
+				transport := &http.Transport{
+					Protocols:   protocols,
+					HTTP2:       &http.HTTP2Config{MaxReceiveBufferPerStream: window, MaxReceiveBufferPerConnection: window},
+					DialContext: func(context.Context, string, string) (net.Conn, error) { return connection, nil },
+				}
+				defer func() {
+					transport.CloseIdleConnections()
+					_ = connection.Close()
+					_ = server.Close()
+					time.Sleep(time.Minute)
+				}()
+				if test.stalls {
+					time.AfterFunc(25*time.Second, func() { close(connection.stall) }) // before the end of fetching
+				}
+				begun := time.Now()
+				request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x/metrics", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				request.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "30.5")
+				request.Header.Set("Accept-Encoding", "identity")
+				done := make(chan bool)
+				go func() {
+					defer close(done)
+					response, err := transport.RoundTrip(request)
+					if err != nil {
+						return
+					}
+					if test.reads {
+						_, _ = io.Copy(io.Discard, response.Body)
+					} else {
+						<-connection.closed
+					}
+					_ = response.Body.Close()
+				}()
+				select {
+				case at := <-closed:
+					if took := at.Sub(begun); test.closed == 0 || took != 30*time.Second+test.closed {
+						t.Errorf("closed after %v, want %v after the page began", took, test.closed)
+					}
+				case <-time.After(2 * time.Minute):
+					if test.closed > 0 {
+						t.Error("the connection was not closed")
+					}
+				}
+				_ = connection.Close()
+				<-done
+			})
+		})
+	}
+}
+
+// stallingConn is a connection whose reads block from a time on.
+type stallingConn struct {
+	net.Conn
+	stall, closed chan struct{}
+	once          sync.Once
+}
+
+func (c *stallingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	select {
+	case <-c.stall:
+		<-c.closed
+	default:
+	}
+	return n, err
+}
+
+func (c *stallingConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// heldWriter is a ResponseWriter that does not take the last byte before it may.
+type heldWriter struct {
+	*httptest.ResponseRecorder
+	release <-chan struct{}
+}
+
+func (w heldWriter) Flush() { <-w.release }
+
+// Requests above the maximum get 503 until the last byte of another response is
+// written. Metrics, probes and other pages are counted apart, health checks not at all.
+func TestMaxRequests(t *testing.T) {
+	const refusal = "too many requests at a time; try again later\n"
+	tests := []struct {
+		maximum int
+		paths   []string
+		served  int // of 500 requests
+	}{
+		{3, []string{"/metrics"}, 3},
+		{3, []string{"/metrics", "/metrics?name[]=x"}, 3},
+		{3, []string{"/probe?target=" + shop, "/probe"}, 30},
+		{3, []string{"/", "/sd"}, 40},
+		{40, []string{"/"}, 40},
+		{40, []string{"/probe?target=" + shop}, 400},
+		{3, []string{"/-/healthy", "/-/ready", "/nowhere"}, 500},
+		{0, []string{"/metrics", "/", "/sd", "/probe?target=" + shop}, 500},
+		{math.MaxInt, []string{"/metrics", "/probe?target=" + shop}, 500},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprint(test.maximum, test.paths), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				handler := newHandlerWith(t, slowAPI{new(atomic.Int64)}, web.Config{
+					Options: web.Options{MaxRequests: test.maximum}, Registry: prometheus.NewRegistry(),
+				}, client.Chatbot{UUID: shop})
+				release := make(chan struct{})
+				var requests sync.WaitGroup
+				var served, refused atomic.Int64
+				ask := func(path string) {
+					defer requests.Done()
+					w := heldWriter{httptest.NewRecorder(), release}
+					handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+					switch {
+					case w.Code != http.StatusServiceUnavailable:
+						served.Add(1)
+					case w.Body.String() != refusal || w.Header().Get("Connection") != "close":
+						t.Errorf("got %v with %s", w.Header(), w.Body)
+					default:
+						refused.Add(1)
+					}
+				}
+				askAll := func(n int) {
+					for i := range n {
+						requests.Add(1)
+						go ask(test.paths[i%len(test.paths)])
+					}
+					synctest.Wait()
+				}
+				askAll(500)
+				time.Sleep(2 * time.Second) // the responses are complete, but not read
+				askAll(1)
+				if n := refused.Load(); test.served < 500 && n != int64(501-test.served) || test.served == 500 && n != 0 {
+					t.Errorf("%d refused of 501, want %d served", n, test.served)
+				}
+				for _, other := range []string{"/metrics", "/probe?target=" + shop, "/sd", "/-/healthy", "/-/ready"} {
+					limited := test.served < 500 && (slices.Contains(test.paths, other) || other == "/sd" && test.paths[0] == "/")
+					if !limited {
+						requests.Add(1)
+						before := refused.Load()
+						go ask(other)
+						synctest.Wait()
+						if refused.Load() != before {
+							t.Errorf("%s was refused", other)
+						}
+					}
+				}
+				time.Sleep(2 * time.Second)
+				close(release)
+				requests.Wait()
+				// All places are free again.
+				before := refused.Load()
+				askAll(min(test.served, 3))
+				requests.Wait()
+				if refused.Load() != before {
+					t.Error("refused when all had ended")
+				}
+				if slices.Contains(test.paths, "/metrics") {
+					want := fmt.Sprintf("promhttp_metric_handler_requests_total{code=\"503\"} %d\n", refused.Load())
+					if page := get(handler, "GET", "/metrics", nil).Body.String(); !strings.Contains(page, want) {
+						t.Errorf("%s is missing in\n%s", want, page)
+					}
+				}
+			})
+		})
+	}
+}
+
+// The connection of a refused request is closed.
+func TestMaxRequestsCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		handler := newHandlerWith(t, slowAPI{new(atomic.Int64)}, web.Config{
+			Options: web.Options{MaxRequests: 1}, Registry: prometheus.NewRegistry(),
+		}, client.Chatbot{UUID: shop})
+		go get(handler, "GET", "/metrics", nil)
+		synctest.Wait()
+		connection := dial(t, handler)
+		if _, err := io.WriteString(connection, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(connection)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 503 ") {
+			t.Errorf("got %q, %v", answer, err)
+		}
+		time.Sleep(2 * time.Second)
+	})
 }

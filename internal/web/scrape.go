@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,23 +25,34 @@ import (
 // scrapeHandler serves metrics.
 type scrapeHandler struct {
 	Config
-	families familyCache
+	// compressed makes a handler compress its responses.
+	compressed func(http.Handler) http.HandlerFunc
+	families   familyCache
+	pages      pages
 }
 
-// serveMetrics serves the metrics of the chatbots and then those of the exporter, which
-// count the fetches of this scrape.
+func newScrapeHandler(config Config, compressed func(http.Handler) http.HandlerFunc) *scrapeHandler {
+	h := &scrapeHandler{Config: config, compressed: compressed}
+	h.handler(nil) // registers its counters, so that the first page has them
+	h.pages = pages{gather: h.gather, encode: h.encode, open: map[time.Duration]*page{}}
+	return h
+}
+
+// serveMetrics serves the metrics of the chatbots and of the exporter.
 func (h *scrapeHandler) serveMetrics(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := scrapeContext(r, h.TimeoutOffset)
-	defer cancel()
+	h.pages.serve(w, r, scrapeTimeout(r.Header, h.TimeoutOffset))
+}
+
+// gather returns the metrics of the chatbots and then those of the exporter, which
+// count the fetches of this page.
+func (h *scrapeHandler) gather(ctx context.Context) (families []*dto.MetricFamily, err error) {
+	if !h.ProbeOnly {
+		families, err = h.families.gather(h.collector(ctx, h.Directory).Fetch())
+	}
 	// prometheus.Gatherers would check and sort everything once more, which took a
 	// third of a scrape of 1,000 chatbots.
-	h.serve(w, r, func() (families []*dto.MetricFamily, err error) {
-		if !h.ProbeOnly {
-			families, err = h.families.gather(h.collector(ctx, h.Directory).Fetch())
-		}
-		own, ownErr := h.Registry.Gather()
-		return slices.Concat(families, own), errors.Join(err, ownErr)
-	})
+	own, ownErr := h.Registry.Gather()
+	return withoutDuplicates(slices.Concat(families, own)), errors.Join(err, ownErr)
 }
 
 // serveProbe serves the metrics of one chatbot.
@@ -63,7 +75,13 @@ func (h *scrapeHandler) serveProbe(w http.ResponseWriter, r *http.Request) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(h.collector(ctx, fetch.Configured{chatbot}))
-	h.serve(w, r, registry.Gather)
+	h.handler(func() ([]*dto.MetricFamily, error) {
+		families, err := registry.Gather()
+		if r.Context().Err() != nil {
+			return nil, nil //nolint:nilerr // the client has disconnected
+		}
+		return families, err
+	}).ServeHTTP(w, r)
 }
 
 // collector returns the collector of a scrape.
@@ -71,21 +89,21 @@ func (h *scrapeHandler) collector(ctx context.Context, chatbots collector.Lister
 	return collector.Collector{Context: ctx, Chatbots: chatbots, Source: h.Source, Logger: h.Logger}
 }
 
-// serve serves what gather returns, unless the client has disconnected meanwhile.
-func (h *scrapeHandler) serve(w http.ResponseWriter, r *http.Request, gather prometheus.GathererFunc) {
-	promhttp.HandlerFor(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
-		families, err := gather()
-		if r.Context().Err() != nil {
-			return nil, nil //nolint:nilerr // the client has disconnected
-		}
-		return families, err
-	}), promhttp.HandlerOpts{
+// encode returns the response with the metrics that gather returns. Its body is
+// written to buffer.
+func (h *scrapeHandler) encode(r *http.Request, gather prometheus.GathererFunc, buffer *bytes.Buffer) *response {
+	return record(h.compressed(h.handler(gather)), r, buffer)
+}
+
+// handler returns a handler that serves what gather returns.
+func (h *scrapeHandler) handler(gather prometheus.GathererFunc) http.Handler {
+	return promhttp.HandlerFor(gather, promhttp.HandlerOpts{
 		ErrorLog:           errorLog{h.Logger},
 		ErrorHandling:      promhttp.ContinueOnError,
 		Registry:           h.Registry,
 		EnableOpenMetrics:  true,
 		DisableCompression: true,
-	}).ServeHTTP(w, r)
+	})
 }
 
 // errorLog is a [promhttp.Logger].
@@ -103,8 +121,12 @@ func scrapeContext(r *http.Request, offset time.Duration) (context.Context, cont
 	return context.WithCancel(r.Context())
 }
 
-// maxScrapeTimeout is the longest scrape timeout that is believed.
-const maxScrapeTimeout = 24 * time.Hour
+// Limits of the scrape timeout. A longer one is ignored. A shorter one is raised, so
+// that a client cannot make all fetches fail.
+const (
+	maxScrapeTimeout = 24 * time.Hour
+	minScrapeTimeout = 100 * time.Millisecond
+)
 
 // scrapeTimeout returns the maximum duration of a scrape: the scrape timeout that
 // Prometheus sends, less offset or half of it, whichever is less. It is 0 if
@@ -114,6 +136,6 @@ func scrapeTimeout(header http.Header, offset time.Duration) time.Duration {
 	if err != nil || !(seconds > 0) || seconds > maxScrapeTimeout.Seconds() {
 		return 0
 	}
-	timeout := time.Duration(seconds * float64(time.Second))
+	timeout := max(time.Duration(seconds*float64(time.Second)), minScrapeTimeout)
 	return timeout - min(offset, timeout/2)
 }

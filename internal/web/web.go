@@ -5,6 +5,7 @@ package web
 import (
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	pathpkg "path"
 	"slices"
@@ -16,8 +17,6 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/common/version"
-	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
@@ -32,6 +31,10 @@ type Options struct {
 	// TimeoutOffset is subtracted from the scrape timeout of Prometheus, so that the
 	// response arrives in time. At most half of the timeout is subtracted.
 	TimeoutOffset time.Duration
+	// MaxRequests is the maximum number of requests for TelemetryPath at a time, until
+	// their last byte is written. Ten times as many are allowed for /probe, and 40 for
+	// the other pages that are not health checks. 0: no limit.
+	MaxRequests int
 }
 
 // Config is what the handler serves.
@@ -54,6 +57,18 @@ const (
 	discoveryPath = "/sd"
 )
 
+// maxOthers is the maximum number of requests at a time for the landing page and for
+// service discovery together.
+const maxOthers = 40
+
+// limiters return the limiters of the metrics, of probes and of the other pages.
+func (o Options) limiters() (metrics, probes, others func(http.Handler) http.Handler) {
+	if o.MaxRequests == 0 {
+		return unlimited, unlimited, unlimited
+	}
+	return limiter(o.MaxRequests), limiter(10 * min(o.MaxRequests, math.MaxInt/10)), limiter(maxOthers)
+}
+
 // NewHandler returns the handler of all endpoints.
 func NewHandler(config Config) (http.Handler, error) {
 	// Prometheus accepts gzip. At this level compression takes a fifth of the time of
@@ -62,13 +77,14 @@ func NewHandler(config Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	scrapes := &scrapeHandler{Config: config}
+	scrapes := newScrapeHandler(config, compressed)
+	limitMetrics, limitProbes, limitOthers := config.limiters()
 	mux := http.NewServeMux()
 	get := func(path string, handler http.Handler) { mux.Handle("GET "+path, handler) }
 	get(exactly(config.TelemetryPath),
-		promhttp.InstrumentMetricHandler(config.Registry, compressed(http.HandlerFunc(scrapes.serveMetrics))))
-	get(probePath, compressed(http.HandlerFunc(scrapes.serveProbe)))
-	get(discoveryPath, compressed(serviceDiscovery{config.Directory}))
+		promhttp.InstrumentMetricHandler(config.Registry, limitMetrics(compressed(http.HandlerFunc(scrapes.serveMetrics)))))
+	get(probePath, limitProbes(buffered(compressed(http.HandlerFunc(scrapes.serveProbe)))))
+	get(discoveryPath, limitOthers(buffered(compressed(serviceDiscovery{config.Directory}))))
 	get(healthyPath, http.HandlerFunc(serveOK))
 	get(readyPath, http.HandlerFunc(serveOK))
 	if config.TelemetryPath != "/" {
@@ -76,29 +92,9 @@ func NewHandler(config Config) (http.Handler, error) {
 		if err != nil {
 			return nil, err
 		}
-		get(exactly("/"), landing)
+		get(exactly("/"), limitOthers(landing))
 	}
 	return limitCallers(mux), nil
-}
-
-func newLandingPage(options Options) (http.Handler, error) {
-	metrics := "of all chatbots and of the exporter"
-	if options.ProbeOnly {
-		metrics = "of the exporter"
-	}
-	return toolkit.NewLandingPage(toolkit.LandingConfig{
-		Name:        "Chatwize exporter",
-		Description: "Prometheus exporter for Chatwize chatbots",
-		Version:     version.Info(),
-		Profiling:   "false",
-		Links: []toolkit.LandingLinks{
-			{Address: options.TelemetryPath, Text: "Metrics", Description: metrics},
-			{Address: discoveryPath, Text: "Service discovery", Description: "all chatbots, for http_sd_configs of Prometheus"},
-			{Address: probePath, Text: "Probe", Description: "metrics of one chatbot, whose UUID is the parameter target"},
-			{Address: healthyPath, Text: "Healthy", Description: "whether the process serves"},
-			{Address: readyPath, Text: "Ready", Description: "whether the process serves"},
-		},
-	})
 }
 
 // CheckTelemetryPath returns an error if metrics cannot be served at path.

@@ -10,6 +10,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -133,7 +135,7 @@ func TestEndpoints(t *testing.T) {
 		{"/metrics", "GET", "/debug/pprof/", 404, text, nowhere, ""},
 		{"/metrics", "GET", "/favicon.ico", 404, text, nowhere, ""},
 		{"/metrics", "HEAD", "/favicon.ico", 404, text, nowhere, ""},
-		{"/chatwize/numbers", "GET", "/", 200, page, "", `<a href="/chatwize/numbers">Metrics</a>`},
+		{"/chatwize/numbers", "GET", "/", 200, page, "", `<a href="chatwize/numbers">Metrics</a>`},
 		{"/chatwize/numbers", "GET", "/chatwize/numbers", 200, metrics, "", numbers},
 		{"/chatwize/numbers", "GET", "/metrics", 404, text, nowhere, ""},
 		{"/", "GET", "/", 200, metrics, "", numbers},
@@ -159,11 +161,11 @@ func TestLandingPage(t *testing.T) {
 		page := get(handler, "GET", "/", nil).Body.String()
 		for _, want := range []string{
 			"<title>Chatwize exporter</title>", "Prometheus exporter for Chatwize chatbots", "Version: " + version.Info(),
-			`<a href="/metrics">Metrics</a>: ` + shows + "<",
-			`<a href="/sd">Service discovery</a>: all chatbots`,
-			`<a href="/probe">Probe</a>: metrics of one chatbot`,
-			`<a href="/-/healthy">Healthy</a>: `,
-			`<a href="/-/ready">Ready</a>: `,
+			`<a href="metrics">Metrics</a>: ` + shows + "<",
+			`<a href="sd">Service discovery</a>: all chatbots`,
+			`<a href="probe">Probe</a>: metrics of one chatbot`,
+			`<a href="-/healthy">Healthy</a>: `,
+			`<a href="-/ready">Ready</a>: `,
 		} {
 			if !strings.Contains(html.UnescapeString(page), want) {
 				t.Errorf("%s is missing in\n%s", want, page)
@@ -171,6 +173,26 @@ func TestLandingPage(t *testing.T) {
 		}
 		if links := strings.Count(page, "href="); links != 5 || strings.Contains(page, "/debug/") {
 			t.Errorf("%d links in\n%s", links, page)
+		}
+	}
+}
+
+// The path of the metrics is escaped. The link leads to it, also behind a path prefix.
+func TestLandingPageEscapes(t *testing.T) {
+	base, err := url.Parse("http://proxy.example/prefix/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/metrics", "/a/b", `/"><script>alert(1)</script>`, "/a&amp;b", "/javascript:alert(1)", "/'x'", "/Zoë"} {
+		page := get(newHandler(t, path), "GET", "/", nil).Body.String()
+		link := regexp.MustCompile(`<a href="([^"]*)">Metrics</a>`).FindStringSubmatch(page)
+		if link == nil || strings.Contains(page, "<script") {
+			t.Errorf("%s: got\n%s", path, page)
+			continue
+		}
+		address, err := base.Parse(html.UnescapeString(link[1]))
+		if err != nil || address.Host != base.Host || address.Path != "/prefix"+path {
+			t.Errorf("%s: the link is %s, which leads to %v, %v", path, link[1], address, err)
 		}
 	}
 }
@@ -195,6 +217,10 @@ func TestScrapeTimeout(t *testing.T) {
 		{"2.5", 2 * time.Second},
 		{"1", 500 * time.Millisecond},
 		{"0.6", 300 * time.Millisecond}, // the offset takes half at the most
+		{"0.1", 50 * time.Millisecond},
+		{"0.05", 50 * time.Millisecond}, // as 0.1
+		{"0.000001", 50 * time.Millisecond},
+		{"1e-300", 50 * time.Millisecond},
 	}
 	for _, test := range tests {
 		t.Run(test.header, func(t *testing.T) {
