@@ -190,7 +190,7 @@ func TestBackfillFails(t *testing.T) {
 		want  string // the last line, after the name of the command
 	}{
 		"no list":     {http.NotFoundHandler(), 2, "discovering the chatbots: the API answered 404 Not Found"},
-		"no chatbots": {&simulator.Account{Key: key}, 1, "the account has no chatbots; check the base URL and the API key"},
+		"no chatbots": {&simulator.Account{Key: key}, 2, "the account has no chatbots; check the base URL and the API key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			api := httptest.NewServer(test.api)
@@ -200,9 +200,7 @@ func TestBackfillFails(t *testing.T) {
 				!strings.HasSuffix(got.stderr, "chatwize_exporter: error: backfill: "+test.want+"\n") {
 				t.Errorf("got %+v, want %s", got, test.want)
 			}
-			if test.lines == 2 {
-				contains(t, got.stderr, `hint="name the chatbots in the settings`)
-			}
+			contains(t, got.stderr, `hint="check the base URL`)
 			wantFiles(t, folder)
 		})
 	}

@@ -56,7 +56,7 @@ func TestCheck(t *testing.T) {
 	if got.status != 1 || timeTaken.ReplaceAllString(got.stdout, "7ms\n") != checkTable {
 		t.Errorf("got %+v, want\n%s", got, checkTable)
 	}
-	contains(t, got.stderr, "level=warn", "reason=unauthorized", "name=Desk", `hint="check that the API key`)
+	contains(t, got.stderr, "level=warn", "reason=unauthorized", `chatbots="Desk `, `hint="check that the API key`)
 	if strings.Count(got.stderr, "\n") != 1 {
 		t.Errorf("logged %s", got.stderr)
 	}
@@ -98,7 +98,7 @@ func TestCheckFails(t *testing.T) {
 		if got.status != 1 || got.stdout != "" || strings.Count(got.stderr, "\n") != 2 || !strings.HasSuffix(got.stderr, want) {
 			t.Errorf("got %+v, want %s", got, want)
 		}
-		contains(t, got.stderr, "level=warn", "reason=not_found", `hint="name the chatbots in the settings`)
+		contains(t, got.stderr, "level=warn", "reason=not_found", `hint="check the base URL; if it is right, the brand has no list of chatbots`)
 	})
 	t.Run("interrupted", func(t *testing.T) {
 		ctx, interrupt := context.WithCancel(t.Context())

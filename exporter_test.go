@@ -188,8 +188,9 @@ func execute(t *testing.T, environment []string, arguments ...string) result {
 func executeUntil(ctx context.Context, t *testing.T, environment []string, arguments ...string) result {
 	t.Helper()
 	setEnvironment(t, environment)
-	var stdout, stderr bytes.Buffer
-	status := run(ctx, arguments, &stdout, &stderr)
+	var stdout bytes.Buffer
+	stderr := newLogBuffer() // fetches that nobody waits for may still log
+	status := run(ctx, arguments, &stdout, stderr)
 	return withoutKey(t, result{stdout.String(), stderr.String(), status})
 }
 

@@ -93,7 +93,7 @@ func TestUnrequestedData(t *testing.T) {
 		close(closed)
 	}))
 	defer server.Close()
-	e := startProcess(t, command(t, []string{"CHATWIZE_TOKEN=" + key}, "--chatwize.chatbot="+shop, "--chatwize.url="+server.URL,
+	e := startProcess(t, command(t, []string{"CHATWIZE_TOKEN=" + key}, "--chatwize.chatbot="+shop+"=Shop", "--chatwize.url="+server.URL,
 		"--log.level=debug", "--web.listen-address=127.0.0.1:0"))
 	contains(t, e.get(t, "/metrics"), `chatwize_up{chatbot="`+shop+`"} 1`)
 	close(read)

@@ -158,9 +158,9 @@ func TestKeyFileChanges(t *testing.T) {
 		contains(t, e.get(t, "/metrics"), fmt.Sprintf(`chatwize_up{chatbot="%s"} %d`, shop, up))
 		contains(t, e.log.take(), logged...)
 	}
-	const noKey = `hint="write the API key, and nothing else, into the key file"`
+	const noKey = `hint="make the key file hold the API key and nothing else, and let the user of the exporter read it"`
 	write("outdated")
-	e = start(t, []string{"CHATWIZE_TOKEN_FILE=" + file}, "--chatwize.chatbot="+shop, "--chatwize.url="+startAPI(t, nil))
+	e = start(t, []string{"CHATWIZE_TOKEN_FILE=" + file}, "--chatwize.chatbot="+shop, "--chatwize.url="+startAPI(t, nil), "--log.level=debug")
 	want(0, "reason=unauthorized", "401", `hint="check that the API key`)
 	write(key)
 	want(1)
@@ -187,21 +187,21 @@ func TestTimeout(t *testing.T) {
 	defer api.Close()
 	environment := []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_URL=" + api.URL}
 	begun := time.Now()
-	e := start(t, environment, "--chatwize.chatbot="+shop, "--chatwize.chatbot="+desk,
-		"--chatwize.timeout=50s", "--chatwize.timeout-offset=100ms", "--chatwize.concurrency=1")
+	e := start(t, environment, "--chatwize.chatbot="+shop+"=Shop", "--chatwize.chatbot="+desk+"=Desk",
+		"--chatwize.timeout=50s", "--chatwize.timeout-offset=100ms", "--chatwize.concurrency=1", "--log.level=debug")
 	contains(t, e.get(t, "/metrics", "X-Prometheus-Scrape-Timeout-Seconds", "0.3"),
 		`chatwize_up{chatbot="`+shop+`"} 0`, `chatwize_up{chatbot="`+desk+`"} 0`, `chatwize_api_errors_total{reason="timeout"} 2`)
 	contains(t, e.log.String(), "waiting for one of 1 request slots")
 
-	e = start(t, environment, "--chatwize.chatbot="+shop, "--chatwize.timeout=100ms")
+	e = start(t, environment, "--chatwize.chatbot="+shop+"=Shop", "--chatwize.timeout=100ms")
 	contains(t, e.get(t, "/metrics"), `chatwize_api_errors_total{reason="timeout"} 1`)
 	if took := time.Since(begun); took > 25*time.Second { // less than any other timeout
 		t.Errorf("took %v", took)
 	}
 }
 
-// Without configured chatbots the exporter asks the API for its chatbots. The list of
-// configured chatbots costs no request.
+// Without configured chatbots the exporter asks the API for its chatbots. For configured
+// ones it asks only for names that are missing.
 func TestDiscovery(t *testing.T) {
 	var lists atomic.Int64
 	account := &simulator.Account{Key: key, Chatbots: []simulator.Chatbot{{UUID: shop, Name: "Shop"}, {UUID: desk, Name: "Desk"}}}
@@ -237,13 +237,19 @@ func TestDiscovery(t *testing.T) {
 	}
 	wantLists(2)
 
-	e = start(t, environment, "--chatwize.chatbot="+shop)
-	page := e.get(t, "/metrics") + e.get(t, "/sd") + e.get(t, "/probe?target="+shop)
-	contains(t, page, `chatwize_chatbot_info{chatbot="`+shop+`",name="`+shop+`"} 1`, `"__meta_chatwize_chatbot_name":"`+shop+`"`)
-	if strings.Contains(page, "chatwize_discovery_up") {
-		t.Errorf("discovery is shown on\n%s", page)
+	// Configured chatbots get their names from the list, unless all have one.
+	for _, test := range []struct {
+		chatbot, name string
+		lists         int64
+	}{{shop, "Shop", 1}, {shop + "=Mine", "Mine", 0}} {
+		e = start(t, environment, "--chatwize.chatbot="+test.chatbot)
+		page := e.get(t, "/metrics") + e.get(t, "/sd") + e.get(t, "/probe?target="+shop)
+		contains(t, page, `chatwize_chatbot_info{chatbot="`+shop+`",name="`+test.name+`"} 1`, `"__meta_chatwize_chatbot_name":"`+test.name+`"`)
+		if strings.Contains(page, "chatwize_discovery_up") {
+			t.Errorf("discovery is shown on\n%s", page)
+		}
+		wantLists(test.lists)
 	}
-	wantLists(0)
 }
 
 // --web.config.file switches on TLS and basic authentication. Errors of connections

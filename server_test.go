@@ -103,7 +103,7 @@ func TestSlowReaderHTTP2(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		config := accounts.Config{URL: &url.URL{Scheme: "http", Host: "api.example"}, Concurrency: 1, Timeout: time.Second}
 		for i := range 1000 {
-			config.Chatbots = append(config.Chatbots, client.Chatbot{UUID: uuid(i)})
+			config.Chatbots = append(config.Chatbots, client.Chatbot{UUID: uuid(i), Name: uuid(i)})
 		}
 		handler, err := newHandler(config, web.Options{TelemetryPath: "/metrics"}, log.NewNopLogger())
 		if err != nil {

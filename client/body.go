@@ -42,7 +42,8 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := b.content.Read(p)
-	if start := bytes.TrimLeft(p[:n], whiteSpace); b.first == 0 && len(start) > 0 {
+	const byteOrderMark = "\xef\xbb\xbf"
+	if start := bytes.TrimLeft(p[:n], whiteSpace+byteOrderMark); b.first == 0 && len(start) > 0 {
 		b.first = start[0]
 	}
 	return n, err

@@ -32,6 +32,7 @@ const (
 
 var (
 	errChatbotsTooLarge = fmt.Errorf("a chatbot of more than %d or a list of more than %d bytes", maxChatbotSize, maxChatbotsSize)
+	errNoUUIDs          = errors.New("a list of chatbots without UUIDs")
 	errTooManyChatbots  = fmt.Errorf("a list of more than %d chatbots", maxChatbots)
 )
 
@@ -87,6 +88,9 @@ func (c *Client) Chatbots(ctx context.Context) (*ChatbotsResponse, error) {
 	}
 	if list.N <= 0 || entry.N <= 0 { // the end of the data was the limit
 		return nil, &Error{Reason: InvalidResponse, Status: http.StatusOK, Offset: decoder.InputOffset(), Err: errChatbotsTooLarge}
+	}
+	if len(answer.Chatbots) == 0 && answer.Skipped > 0 {
+		return nil, &Error{Reason: InvalidResponse, Status: http.StatusOK, Err: errNoUUIDs}
 	}
 	return answer, nil
 }
@@ -145,6 +149,8 @@ func chatbotOf(value json.RawMessage) (chatbot Chatbot) {
 	var members map[string]json.RawMessage
 	_ = json.Unmarshal(value, &members)
 	_ = json.Unmarshal(members["uuid"], &chatbot.UUID)
-	_ = json.Unmarshal(members["name"], &chatbot.Name)
+	var name string
+	_ = json.Unmarshal(members["name"], &name)
+	chatbot.Name = CleanName(name)
 	return chatbot
 }

@@ -43,6 +43,10 @@ func TestChatbots(t *testing.T) {
 		},
 		{name: "a name that is not UTF-8", body: `[{"uuid":"` + chatbot + "\",\"name\":\"\xff\\ud800\"}]",
 			want: []client.Chatbot{{UUID: chatbot, Name: "\ufffd\ufffd"}}},
+		{name: "control characters in a name", body: `[{"uuid":"` + chatbot + `","name":" a\u0000b\nc\u001b[31m\u0085 "}]`,
+			want: []client.Chatbot{{UUID: chatbot, Name: "a\ufffdb\ufffdc\ufffd[31m"}}},
+		{name: "a long name", body: `[{"uuid":"` + chatbot + `","name":"` + strings.Repeat("é", 1<<17) + `"}]`,
+			want: []client.Chatbot{{UUID: chatbot, Name: strings.Repeat("é", 128)}}},
 		{
 			name: "no usable UUID", skipped: 8,
 			body: `[{"name":"a"},{"uuid":null},{"uuid":17},{"uuid":"` + chatbot[1:] + `"},null,"` + chatbot + `",[],{"UUID":"` + chatbot + `"},{"uuid":"` + otherChatbot + `"}]`,
@@ -109,6 +113,7 @@ func TestChatbotsFailures(t *testing.T) {
 		{"not an array", entry, notList},
 		{"null", "null", notList},
 		{"not JSON", "secret", syntax},
+		{"no UUID at all", `[{"id":1,"name":"secret"},{"name":"secret"}]`, "a list of chatbots without UUIDs"},
 		{"HTML", "<html>secret", "an HTML page instead of JSON"},
 		{"cut off behind the bracket", "[", truncated},
 		{"cut off", "[" + entry + ",", truncated},

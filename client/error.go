@@ -84,18 +84,19 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Causes of failures that need different actions, for [errors.Is].
 var (
-	ErrNoKey        = errors.New("reading the API key")
-	ErrHTML         = errors.New("an HTML page instead of JSON")
-	ErrPage         = errors.New("only a page of the list: a Link header names the next one")
-	ErrToHTTPS      = errors.New("it redirects to https")
-	ErrElsewhere    = errors.New("it redirects to another host")
-	ErrProxy        = errors.New("the proxy refused the request")
-	ErrAuthority    = errors.New("its certificate is signed by an unknown authority")
-	ErrCertificate  = errors.New("its certificate is not valid")
-	ErrLargeHeaders = fmt.Errorf("the headers of the response exceed %d bytes", maxHeaderSize)
-	errNotHTTP      = errors.New("the answer is not HTTP")
-	errBroken       = errors.New("the connection was closed")
-	errRedirect     = errors.New("the API redirects to an invalid URL")
+	ErrNoKey         = errors.New("reading the API key")
+	ErrHTML          = errors.New("an HTML page instead of JSON")
+	ErrPage          = errors.New("only a page of the list: a Link header names the next one")
+	ErrToHTTPS       = errors.New("it redirects to https")
+	ErrElsewhere     = errors.New("it redirects to another host")
+	ErrProxy         = errors.New("the proxy refused the request")
+	ErrProxyPassword = errors.New("the proxy wants a user name and password")
+	ErrAuthority     = errors.New("its certificate is signed by an unknown authority")
+	ErrCertificate   = errors.New("its certificate is not valid")
+	ErrLargeHeaders  = fmt.Errorf("the headers of the response exceed %d bytes", maxHeaderSize)
+	ErrNotHTTP       = errors.New("the answer is not HTTP")
+	errBroken        = errors.New("the connection was closed")
+	errRedirect      = errors.New("the API redirects to an invalid URL")
 )
 
 // statusError returns the Error for a response to a request for a URL, with a status
@@ -216,7 +217,7 @@ func transportError(ctx context.Context, err error) *Error {
 	case strings.HasPrefix(text, "stream error: "), strings.HasPrefix(text, "http2: "):
 		return &Error{Reason: Network, Transient: true, Err: fmt.Errorf("talking to the API: %w", errBroken)}
 	default:
-		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", errNotHTTP)}
+		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", ErrNotHTTP)}
 	}
 }
 

@@ -19,7 +19,7 @@ func hasNextPage(header http.Header) bool {
 			if !found {
 				break
 			}
-			var parameters string
+			var parameters []string
 			parameters, field = cutParameters(rest)
 			if isNext(parameters) {
 				return true
@@ -30,30 +30,35 @@ func hasNextPage(header http.Header) bool {
 }
 
 // cutParameters returns the parameters of a link and what follows the comma after them.
-func cutParameters(text string) (parameters, rest string) {
-	quoted := false
+func cutParameters(text string) (parameters []string, rest string) {
+	quoted, begin := false, 0
 	for i := 0; i < len(text); i++ {
 		switch {
 		case quoted && text[i] == '\\':
 			i++
 		case text[i] == '"':
 			quoted = !quoted
+		case text[i] == ';' && !quoted:
+			parameters, begin = append(parameters, text[begin:i]), i+1
 		case text[i] == ',' && !quoted:
-			return text[:i], text[i+1:]
+			return append(parameters, text[begin:i]), text[i+1:]
 		}
 	}
-	return text, ""
+	return append(parameters, text[begin:]), ""
 }
 
-// isNext reports whether the relations among the parameters of a link contain "next".
-func isNext(parameters string) bool {
-	for parameter := range strings.SplitSeq(parameters, ";") {
+// isNext reports whether the relations among the parameters of a link contain "next". A
+// link with an anchor is not about the response.
+func isNext(parameters []string) (next bool) {
+	for _, parameter := range parameters {
 		name, value, _ := strings.Cut(parameter, "=")
-		relations := strings.Fields(strings.Trim(strings.TrimSpace(value), `"'`))
-		if strings.EqualFold(strings.TrimSpace(name), "rel") &&
-			slices.ContainsFunc(relations, func(relation string) bool { return strings.EqualFold(relation, "next") }) {
-			return true
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "anchor":
+			return false
+		case "rel":
+			relations := strings.Fields(strings.Trim(strings.TrimSpace(value), `"'`))
+			next = next || slices.ContainsFunc(relations, func(relation string) bool { return strings.EqualFold(relation, "next") })
 		}
 	}
-	return false
+	return next
 }

@@ -26,6 +26,8 @@ func TestPages(t *testing.T) {
 		"next in the URI":            {[]string{`</next?rel="next">; rel="self"`}, false},
 		"next in a title":            {[]string{`</>; title="rel=next"; rel="self"`}, false},
 		"a relation that is another": {[]string{`</>; rel="nextish"`, `</>; rel="https://api.example/next"`}, false},
+		"next in a title after ;":    {[]string{`</docs>; title="a; rel=next"; rel="help"`}, false},
+		"of another resource":        {[]string{`</?page=2>; rel="next"; anchor="/other"`}, false},
 		"another parameter":          {[]string{`</>; rev="next"`}, false},
 		"not a link":                 {[]string{`rel="next"`, `<`, `<>`, ``, `</>; rel="`, `>;rel=next`}, false},
 	}

@@ -59,7 +59,7 @@ func (t Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := t.Transport.RoundTrip(request)
 	if err == nil && response.StatusCode < http.StatusContinue {
 		response.Body.Close()
-		return nil, errNotHTTP
+		return nil, ErrNotHTTP
 	}
 	return response, err
 }
@@ -71,8 +71,10 @@ func (status proxyError) Error() string {
 	return fmt.Sprintf("the proxy answered %d %s", int(status), http.StatusText(int(status)))
 }
 
-// Is reports whether target is [ErrProxy].
-func (proxyError) Is(target error) bool { return target == ErrProxy }
+// Is reports whether target is [ErrProxyPassword], after 407, or [ErrProxy].
+func (status proxyError) Is(target error) bool {
+	return target == ErrProxy || target == ErrProxyPassword && status == http.StatusProxyAuthRequired
+}
 
 // sameOrigin returns a redirect policy that sends the API key only to the scheme,
 // host and port of origin. A redirect that is not followed becomes the response.

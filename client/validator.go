@@ -2,6 +2,7 @@ package client
 
 import (
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -9,11 +10,17 @@ import (
 // Its zero value is that of a response without either.
 type Validator struct{ etag, lastModified string }
 
+// maxETag is the maximum length of an ETag that is sent back, in bytes.
+const maxETag = 1 << 10
+
 // newValidator returns the Validator of a response. It ignores a Last-Modified that is
 // less than two seconds older than Date: the list may change again within the same
 // second (RFC 9110, section 8.8.2.2).
 func newValidator(header http.Header) Validator {
 	v := Validator{etag: header.Get("ETag"), lastModified: header.Get("Last-Modified")}
+	if len(v.etag) > maxETag || strings.ContainsAny(v.etag, "*,") {
+		v.etag = "" // "*" matches any list, and some servers refuse long headers
+	}
 	at, hasDate := date(header, time.Time{})
 	modified, err := http.ParseTime(v.lastModified)
 	if !hasDate || err != nil || at.Sub(modified) < 2*time.Second {

@@ -4,6 +4,7 @@ package accounts
 import (
 	"context"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/go-kit/log"
@@ -50,15 +51,23 @@ func New(config Config, registerer prometheus.Registerer, logger log.Logger) *Ac
 			UserAgent: config.UserAgent,
 			Transport: metrics.Instrument(client.NewTransport(config.Concurrency)),
 		}),
-		Gate:         fetch.NewGate(config.Concurrency, config.Timeout),
-		CountFailure: metrics.CountFailure,
-		Logger:       logger,
+		Gate:     fetch.NewGate(config.Concurrency, config.Timeout),
+		Failures: fetch.NewFailures(metrics.CountFailure, logger),
+		Logger:   logger,
 	}
-	account := &Account{Source: fetch.NewSource(shared, config.Source), Directory: fetch.Configured(config.Chatbots)}
-	if len(config.Chatbots) == 0 {
-		account.Directory = fetch.NewDiscovery(shared, fetch.DiscoveryOptions{
-			Interval: config.DiscoveryInterval, OnAttempt: metrics.SetDiscovery,
-		})
+	return &Account{Source: fetch.NewSource(shared, config.Source), Directory: newDirectory(config, shared, metrics)}
+}
+
+// newDirectory returns the directory of an account's chatbots.
+func newDirectory(config Config, shared fetch.Config, metrics *apimetrics.Metrics) fetch.Directory {
+	options := fetch.DiscoveryOptions{Interval: config.DiscoveryInterval, OnAttempt: metrics.SetDiscovery}
+	unnamed := func(chatbot client.Chatbot) bool { return chatbot.Name == "" }
+	switch {
+	case len(config.Chatbots) == 0:
+		return fetch.NewDiscovery(shared, options)
+	case slices.ContainsFunc(config.Chatbots, unnamed):
+		return fetch.NewNamed(shared, config.Chatbots, options)
+	default:
+		return fetch.Configured(config.Chatbots)
 	}
-	return account
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/prometheus/common/config"
 	"golang.org/x/sync/singleflight"
@@ -19,15 +20,28 @@ func FileKey(file string) func(context.Context) (string, error) {
 	return bounded(func() (string, error) { return readKey(file) })
 }
 
-// bounded returns a function that calls read, but returns when its context ends. A read
-// that hangs, as on a network file system, is shared by all that follow.
+// maxHangingReads is the maximum number of reads that hang. Further calls wait for the
+// last of them.
+const maxHangingReads = 8
+
+// bounded returns a function that calls read, but returns when its context ends. A read may
+// hang, as on a network file system; the next call reads anew, as the file may be another.
 func bounded(read func() (string, error)) func(context.Context) (string, error) {
 	var reads singleflight.Group
+	var running atomic.Int32
 	return func(ctx context.Context) (string, error) {
+		result := reads.DoChan("", func() (any, error) {
+			running.Add(1)
+			defer running.Add(-1)
+			return read()
+		})
 		select {
-		case result := <-reads.DoChan("", func() (any, error) { return read() }):
+		case result := <-result:
 			return result.Val.(string), result.Err
 		case <-ctx.Done():
+			if running.Load() < maxHangingReads {
+				reads.Forget("")
+			}
 			return "", fmt.Errorf("the file was not read in time: %w", context.Cause(ctx))
 		}
 	}
@@ -40,7 +54,11 @@ func readKey(file string) (string, error) {
 	}
 	key, err := config.NewFileSecret(file).Fetch(context.Background())
 	if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
-		return "", fmt.Errorf("the file cannot be read: %w; name a file that holds the API key", pathError.Err)
+		hint := "name a file that holds the API key"
+		if errors.Is(err, fs.ErrPermission) {
+			hint = "let the user of the exporter read it"
+		}
+		return "", fmt.Errorf("the file cannot be read: %w; %s", pathError.Err, hint)
 	}
 	if err != nil {
 		return "", err

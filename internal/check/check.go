@@ -33,6 +33,9 @@ func (c Command) Run(ctx context.Context, account *accounts.Account, out io.Writ
 	if err != nil {
 		return false, fmt.Errorf("discovering the chatbots: %w", err)
 	}
+	if len(chatbots) == 0 {
+		return false, errors.New("the account has no chatbots; check the base URL and the API key")
+	}
 	bar := terminal.Bar(len(chatbots), "fetching chatbots")
 	results := Fetch(ctx, account.Source, chatbots, func() { _ = bar.Add(1) })
 	_ = bar.Finish()
@@ -113,8 +116,11 @@ func status(err error) string {
 	case client.NotFound:
 		return "not found"
 	case client.RateLimited:
-		return "rate limited until " + fetch.PausedUntil(err).Local().Format(time.TimeOnly)
+		return "rate limited until " + fetch.PausedUntil(err).UTC().Format(time.RFC3339)
 	case client.ServerError:
+		if until := fetch.PausedUntil(err); !until.IsZero() {
+			return fmt.Sprintf("server error %d until %s", code, until.UTC().Format(time.RFC3339))
+		}
 		return fmt.Sprintf("server error %d", code)
 	case client.UnexpectedStatus:
 		return fmt.Sprintf("unexpected status %d", code)
@@ -123,6 +129,9 @@ func status(err error) string {
 	case client.Network:
 		return "connection failed"
 	default: // client.InvalidResponse
+		if errors.Is(err, client.ErrPage) {
+			return "only a page of the list"
+		}
 		return "not a session list"
 	}
 }

@@ -42,8 +42,10 @@ func TestFetch(t *testing.T) {
 		{"unexpected status 302", &client.Error{Reason: client.UnexpectedStatus, Status: 302}},
 		{"timed out", &client.Error{Reason: client.Timeout}},
 		{"connection failed", &client.Error{Reason: client.Network}},
+		{"server error 503 until " + until.UTC().Format(time.RFC3339), &fetch.Error{Reason: client.ServerError, PausedUntil: until, Err: &client.Error{Status: 503}}},
+		{"only a page of the list", &client.Error{Reason: client.InvalidResponse, Status: 200, Err: client.ErrPage}},
 		{"not a session list", &client.Error{Reason: client.InvalidResponse, Status: 200}},
-		{"rate limited until " + until.Local().Format(time.TimeOnly), &fetch.Error{Reason: client.RateLimited, PausedUntil: until}},
+		{"rate limited until " + until.UTC().Format(time.RFC3339), &fetch.Error{Reason: client.RateLimited, PausedUntil: until}},
 	}
 	api := api{}
 	var chatbots []client.Chatbot

@@ -12,12 +12,15 @@ import (
 
 // call is a fetch of a chatbot that several may wait for.
 type call struct {
-	chatbot client.Chatbot
-	ctx     context.Context         // ends when nobody waits any more
-	cancel  context.CancelCauseFunc // of ctx
-	begun   time.Time
-	done    chan struct{} // closed when result is set
-	result  Result
+	chatbot    client.Chatbot
+	key        string // the canonical UUID of chatbot
+	unverified bool   // whether it needs budget
+	refusals   *refusals
+	ctx        context.Context         // ends when nobody waits any more
+	cancel     context.CancelCauseFunc // of ctx
+	begun      time.Time
+	done       chan struct{} // closed when result is set
+	result     Result
 
 	// Guarded by Source.mutex.
 	waiting  int               // number of those who wait
@@ -25,28 +28,28 @@ type call struct {
 	reported bool              // whether its failure has been counted and logged
 }
 
-// join returns the call of a chatbot that has not ended, or a new one, and reports
-// whether it is new.
-func (s *Source) join(ctx context.Context, chatbot client.Chatbot) (c *call, isNew bool) {
+// join returns the call of next's chatbot that has not ended, or next itself, and reports
+// whether it is next.
+func (s *Source) join(ctx context.Context, next *call) (c *call, isNew bool) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	c = s.calls[chatbot.UUID]
+	c = s.calls[next.key]
 	if c == nil {
-		isNew = true
+		c, isNew = next, true
 		// The one who began it may leave before the others.
-		free, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-		c = &call{chatbot: chatbot, ctx: free, cancel: cancel, begun: time.Now(), done: make(chan struct{})}
-		s.calls[chatbot.UUID] = c
+		c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+		c.begun, c.done = time.Now(), make(chan struct{})
+		s.calls[c.key] = c
 	}
 	c.callers = append(c.callers, ctx)
 	c.waiting++
 	return c, isNew
 }
 
-// wait returns the results of calls, with an error for each that ctx ends before. The
-// last who leaves a call ends it.
+// wait returns the results of calls, with an error for each that has not ended when ctx
+// ends. The last who leaves a call ends it.
 //
-// It waits for one after the other. A goroutine for each call would take some 5 KiB, a
+// It waits for one call after the other. A goroutine for each would take about 5 KiB, a
 // thousand times for each scrape of a thousand chatbots.
 func (s *Source) wait(ctx context.Context, calls []*call) []Result {
 	begun := time.Now()
@@ -63,8 +66,8 @@ func (s *Source) wait(ctx context.Context, calls []*call) []Result {
 	return results
 }
 
-// leaveAll leaves calls for a cause and sets their results. It begins with the last, so
-// that the slots of the first are not taken by those.
+// leaveAll leaves calls for a cause and sets their results. It starts with the last call,
+// so that none of them takes the slot of an earlier one that ends.
 func (s *Source) leaveAll(calls []*call, results []Result, begun time.Time, cause error) {
 	var ending []int
 	for i, c := range slices.Backward(calls) {
@@ -74,7 +77,7 @@ func (s *Source) leaveAll(calls []*call, results []Result, begun time.Time, caus
 			continue
 		default:
 		}
-		if s.leave(c, cause) {
+		if s.leave(c) {
 			c.cancel(cause)
 			ending = append(ending, i)
 			continue
@@ -90,39 +93,33 @@ func (s *Source) leaveAll(calls []*call, results []Result, begun time.Time, caus
 	}
 }
 
-// leave reports whether nobody waits for a call any more. Nobody can join a call that
-// all have left, or that was too slow for somebody: it may hang.
-func (s *Source) leave(c *call, cause error) bool {
+// leave reports whether nobody waits for a call any more. Then nobody can join it.
+func (s *Source) leave(c *call) bool {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	c.waiting--
-	if c.waiting == 0 || errors.Is(cause, context.DeadlineExceeded) {
+	if c.waiting == 0 {
 		s.remove(c)
 	}
 	return c.waiting == 0
 }
 
 // fail counts and logs the failure of a call, once. Clients that disconnected are not
-// counted as failures.
+// counted as failures, and neither are fetches that the exporter itself did not try.
 func (s *Source) fail(c *call, err, cause error) {
 	s.mutex.Lock()
-	skip := c.reported || errors.Is(cause, context.Canceled)
+	skip := c.reported || errors.Is(cause, context.Canceled) || errors.Is(err, errRefused) || errors.Is(err, ErrNoBudget)
 	c.reported = c.reported || !skip
 	s.mutex.Unlock()
-	if skip {
-		return
+	if !skip {
+		s.Failures.add(err, client.EndpointSessions, c.chatbot)
 	}
-	keyvals := []any{"msg", "fetching the sessions failed", "chatbot", c.chatbot.UUID}
-	if c.chatbot.Name != "" {
-		keyvals = append(keyvals, "name", c.chatbot.Name)
-	}
-	s.report(err, client.EndpointSessions, keyvals...)
 }
 
 // remove needs s.mutex.
 func (s *Source) remove(c *call) {
-	if s.calls[c.chatbot.UUID] == c {
-		delete(s.calls, c.chatbot.UUID)
+	if s.calls[c.key] == c {
+		delete(s.calls, c.key)
 	}
 }
 
@@ -131,11 +128,16 @@ func (s *Source) start(calls []*call) {
 	for _, c := range calls {
 		if err := s.acquire(c); err != nil {
 			now := time.Now()
-			s.end(c, Result{Finished: now, Took: now.Sub(c.begun), Err: err})
+			took := now.Sub(c.begun)
+			if errors.Is(err, errRefused) {
+				took = 0
+			}
+			s.end(c, Result{Finished: now, Took: took, Err: err})
 			continue
 		}
 		go func() {
 			result := s.run(c)
+			c.refusals.add(result.Err) // before the slot is released
 			s.Gate.release()
 			s.end(c, result)
 		}()
@@ -144,17 +146,34 @@ func (s *Source) start(calls []*call) {
 
 // acquire waits for a slot for a call.
 func (s *Source) acquire(c *call) error {
-	if err := s.Gate.checkPause(c.chatbot.UUID); err != nil {
+	if err := s.mayBegin(c); err != nil {
 		return err
 	}
 	if err := s.Gate.acquire(c.ctx); err != nil {
 		return err
 	}
-	if cause := s.abandoned(c); cause != nil {
+	err := s.mayBegin(c)
+	if cause := s.abandoned(c); err == nil && cause != nil {
 		// The end of a scrape releases slots. No request must begin then.
-		s.Gate.release()
 		c.cancel(cause)
-		return s.Gate.noSlot(cause)
+		err = s.Gate.noSlot(cause)
+	}
+	if err != nil {
+		s.Gate.release()
+	}
+	return err
+}
+
+// mayBegin returns why a call must not begin a request now.
+func (s *Source) mayBegin(c *call) error {
+	if err := s.Gate.checkPause(c.key); err != nil {
+		return err
+	}
+	if err := s.Gate.checkRefusals(c.refusals); err != nil {
+		return err
+	}
+	if c.unverified && !s.hasSucceeded(c.key) {
+		return s.budget.check()
 	}
 	return nil
 }
@@ -182,9 +201,9 @@ func (s *Source) abandoned(c *call) (cause error) {
 func (s *Source) run(c *call) Result {
 	ctx, cancel := context.WithTimeout(c.ctx, s.Gate.timeout)
 	defer cancel()
-	state, _ := s.states.Get(c.chatbot.UUID)
+	state := s.stateOf(c.key)
 	begun := time.Now()
-	fetched, err := try(ctx, s.Gate, c.chatbot.UUID, func(ctx context.Context) (fetched, error) {
+	fetched, err := try(ctx, s.Gate, c.key, func(ctx context.Context) (fetched, error) {
 		return s.fetchTally(ctx, c.chatbot, &state)
 	})
 	now := time.Now()
@@ -192,17 +211,22 @@ func (s *Source) run(c *call) Result {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	// Another call, begun before this one's end, may have remembered something newer.
-	current, _ := s.states.Get(c.chatbot.UUID)
-	if err != nil || current.last.Finished.Add(-current.last.Took).After(begun) {
+	current := s.stateOf(c.key)
+	switch {
+	case current.last.Finished.Add(-current.last.Took).After(begun):
 		state = current
-	} else {
+	case err != nil:
+		state = current.afterFailure(state)
+	default:
 		state.last = result
 	}
-	state.took = result.Took
-	if isPaused(err) {
-		state.took = current.took
+	if c.unverified && state.last.Finished.IsZero() {
+		s.budget.spend(err)
 	}
-	s.states.Add(c.chatbot.UUID, state)
+	if !isPaused(err) {
+		state.took, state.tried, state.succeeded = result.Took, begun, err == nil
+	}
+	s.remember(c.key, state)
 	return result
 }
 

@@ -82,15 +82,15 @@ func TestLeave(t *testing.T) {
 			third := scrape(source, 20*time.Second, context.WithTimeout)
 			wantTimeout(t, <-first, 3*time.Second)
 			wantTimeout(t, <-second, 5*time.Second)
-			// One has timed out, so that may hang, and who comes now tries anew.
+			// That one was in a hurry does not make the others fetch anew.
 			fourth := scrape(source, 20*time.Second, context.WithTimeout)
-			if len(tries.at) != 2 {
-				t.Errorf("sent %d requests, want 2", len(tries.at))
-			}
-			for scrape, finished := range map[chan fetch.Result]time.Duration{third: 10 * time.Second, fourth: 15 * time.Second} {
-				if got := <-scrape; got.Err != nil || got.Took != 10*time.Second || !got.Finished.Equal(midnight.Add(finished)) {
-					t.Errorf("got %+v, want it at %v", got, finished)
+			for _, scrape := range []chan fetch.Result{third, fourth} {
+				if got := <-scrape; got.Err != nil || got.Took != 10*time.Second || !got.Finished.Equal(midnight.Add(10*time.Second)) {
+					t.Errorf("got %+v, want it after 10s", got)
 				}
+			}
+			if len(tries.at) != 1 {
+				t.Errorf("sent %d requests, want 1", len(tries.at))
 			}
 			if counted := failures(t, registry); len(counted) != 1 || counted["timeout"] != 1 || strings.Count(logged.String(), "\n") != 1 {
 				t.Errorf("counted %v, logged %s", counted, logged)
@@ -274,12 +274,11 @@ func TestLateTurn(t *testing.T) {
 	}
 }
 
-// A fetch that ends after a later one of the same chatbot does not replace what the
-// later one learned, whether all have left the first or only some.
+// A fetch that all have left and that ends after a later one of the same chatbot does not
+// replace what the later one learned.
 func TestOvertaken(t *testing.T) {
-	const never = 0
 	for name, ends := range map[string][]time.Duration{
-		"all left": {3 * time.Second}, "all left together": {3 * time.Second, 3 * time.Second}, "one stayed": {3 * time.Second, never},
+		"all left": {3 * time.Second}, "all left together": {3 * time.Second, 3 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -291,15 +290,9 @@ func TestOvertaken(t *testing.T) {
 				var scrapes sync.WaitGroup
 				for _, end := range ends {
 					scrapes.Go(func() {
-						ctx, cancel := context.WithCancel(t.Context())
+						ctx, cancel := context.WithTimeout(t.Context(), end)
 						defer cancel()
-						if end != never {
-							ctx, cancel = context.WithTimeout(ctx, end)
-							defer cancel()
-						}
-						if got := fetchOne(ctx, source, "a"); end == never && (got.Err != nil || got.Tally.Sessions != 1) {
-							t.Errorf("the one who stayed got %+v", got)
-						}
+						fetchOne(ctx, source, "a")
 					})
 				}
 				time.Sleep(4 * time.Second)

@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
@@ -11,10 +12,19 @@ import (
 type Directory interface {
 	// Chatbots returns all chatbots, or why none are known.
 	Chatbots(ctx context.Context) ([]client.Chatbot, error)
-	// Chatbot returns the chatbot with a UUID, in any spelling. It reports false if
-	// that chatbot must not be fetched.
-	Chatbot(ctx context.Context, uuid string) (client.Chatbot, bool)
+	// Chatbot returns the chatbot with a UUID, in any spelling, and what is known of it.
+	Chatbot(ctx context.Context, uuid string) (client.Chatbot, Standing)
 }
+
+// Standing is what a [Directory] knows of a chatbot.
+type Standing int
+
+// The standings of a chatbot.
+const (
+	Unlisted   Standing = iota // not a chatbot of the account, or not one to fetch
+	Listed                     // to be fetched
+	Unverified                 // without a list, nobody knows; see [Source.FetchUnverified]
+)
 
 // Configured is a Directory of chatbots given by the user.
 type Configured []client.Chatbot
@@ -22,9 +32,62 @@ type Configured []client.Chatbot
 // Chatbots returns c.
 func (c Configured) Chatbots(context.Context) ([]client.Chatbot, error) { return c, nil }
 
-// Chatbot returns the chatbot with a UUID and reports whether it is configured.
-func (c Configured) Chatbot(_ context.Context, uuid string) (client.Chatbot, bool) {
-	return find(c, uuid)
+// Chatbot returns the configured chatbot with a UUID.
+func (c Configured) Chatbot(_ context.Context, uuid string) (client.Chatbot, Standing) {
+	if chatbot, ok := find(c, uuid); ok {
+		return chatbot, Listed
+	}
+	return client.Chatbot{}, Unlisted
+}
+
+// Named is a [Directory] of configured chatbots, some without a name, which get the names
+// that the API lists.
+type Named struct {
+	configured Configured
+	names      *Discovery
+	asked      atomic.Bool
+}
+
+// NewNamed returns a Named. It requests the list at most once an interval.
+func NewNamed(config Config, chatbots []client.Chatbot, options DiscoveryOptions) *Named {
+	options.namesOnly = true
+	return &Named{configured: chatbots, names: NewDiscovery(config, options)}
+}
+
+// Chatbots returns the configured chatbots. Only the first call waits for the list, for
+// at most half of the time that ctx leaves.
+func (n *Named) Chatbots(ctx context.Context) ([]client.Chatbot, error) {
+	return n.withNames(ctx, n.configured), nil
+}
+
+// Chatbot returns the configured chatbot with a UUID.
+func (n *Named) Chatbot(ctx context.Context, uuid string) (client.Chatbot, Standing) {
+	chatbot, standing := n.configured.Chatbot(ctx, uuid)
+	if standing == Listed {
+		chatbot = n.withNames(ctx, []client.Chatbot{chatbot})[0]
+	}
+	return chatbot, standing
+}
+
+// withNames returns chatbots with the names of the list where they have none.
+func (n *Named) withNames(ctx context.Context, chatbots []client.Chatbot) []client.Chatbot {
+	var list []client.Chatbot
+	if n.asked.CompareAndSwap(false, true) {
+		list, _ = n.names.Chatbots(ctx)
+	} else {
+		list = n.names.refreshLater()
+	}
+	names := map[string]string{}
+	for _, chatbot := range list {
+		names[client.CanonicalUUID(chatbot.UUID)] = chatbot.Name
+	}
+	chatbots = slices.Clone(chatbots)
+	for i := range chatbots {
+		if chatbots[i].Name == "" {
+			chatbots[i].Name = names[client.CanonicalUUID(chatbots[i].UUID)]
+		}
+	}
+	return chatbots
 }
 
 // find returns the chatbot with a UUID, in any spelling, and reports whether there is

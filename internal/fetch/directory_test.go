@@ -35,12 +35,12 @@ func TestConfigured(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			got, ok := chatbots.Chatbot(t.Context(), test.uuid)
-			if got != test.want || ok != (test.want != client.Chatbot{}) {
-				t.Errorf("got %+v, %t, want %+v", got, ok, test.want)
+			if got != test.want || (ok == fetch.Listed) != (test.want != client.Chatbot{}) {
+				t.Errorf("got %+v, %v, want %+v", got, ok, test.want)
 			}
 		})
 	}
-	if got, ok := (fetch.Configured{}).Chatbot(t.Context(), shopUUID); ok {
+	if got, ok := (fetch.Configured{}).Chatbot(t.Context(), shopUUID); ok != fetch.Unlisted {
 		t.Errorf("on an empty list: got %+v", got)
 	}
 }

@@ -12,11 +12,12 @@ import (
 )
 
 // rediscoveryInterval is the time from a failed discovery to the next one, if there is
-// an earlier list or only one chatbot is wanted.
+// an earlier list or only one chatbot is wanted, and the least time from one discovery to
+// the next for a chatbot that is not on the list.
 const rediscoveryInterval = 30 * time.Second
 
-// minAttempt is the least timeout of an attempt, however much of a hurry its caller is
-// in: half of Prometheus's default scrape timeout.
+// minAttempt is the least timeout of an attempt, however short the scrape timeout of its
+// caller is: half of Prometheus's default.
 const minAttempt = 5 * time.Second
 
 // DiscoveryOptions are the settings of a [Discovery].
@@ -25,6 +26,10 @@ type DiscoveryOptions struct {
 	Interval time.Duration
 	// OnAttempt is called after each attempt to fetch the list.
 	OnAttempt func(succeeded bool)
+
+	// namesOnly is for a list that nobody depends on: an attempt takes minAttempt at most,
+	// and failures are not counted, and logged at debug.
+	namesOnly bool
 }
 
 // Discovery is a [Directory] of the chatbots that the API lists.
@@ -36,6 +41,7 @@ type Discovery struct {
 	mutex    sync.Mutex
 	chatbots []client.Chatbot
 	listed   bool      // whether there is a list, which may be empty
+	last     time.Time // when the last attempt ended
 	next     time.Time // when the next attempt is due
 	skipped  int       // number of entries left out of the last list
 }
@@ -56,14 +62,34 @@ func (d *Discovery) Chatbots(ctx context.Context) ([]client.Chatbot, error) {
 	return nil, err
 }
 
-// Chatbot returns the chatbot with any UUID, with its name if the list has it.
-func (d *Discovery) Chatbot(ctx context.Context, uuid string) (client.Chatbot, bool) {
-	// A failure has been counted and logged; the chatbot can be fetched without a name.
-	chatbots, _, _ := d.refresh(ctx, func() bool { return !time.Now().Before(d.next) })
-	if chatbot, ok := find(chatbots, uuid); ok {
-		return chatbot, true
+// Chatbot returns the chatbot with a UUID. If it is not on the list, the list is fetched
+// again, at most every 30 seconds. If there is no list, the chatbot is [Unverified].
+func (d *Discovery) Chatbot(ctx context.Context, uuid string) (client.Chatbot, Standing) {
+	// A failure has been counted and logged.
+	chatbots, listed, _ := d.refresh(ctx, func() bool { return !time.Now().Before(d.next) })
+	chatbot, ok := find(chatbots, uuid)
+	if !ok && listed {
+		chatbots, _, _ = d.refresh(ctx, func() bool { return !time.Now().Before(d.last.Add(rediscoveryInterval)) })
+		chatbot, ok = find(chatbots, uuid)
 	}
-	return client.Chatbot{UUID: uuid}, true
+	switch {
+	case ok:
+		return chatbot, Listed
+	case listed:
+		return client.Chatbot{}, Unlisted
+	}
+	return client.Chatbot{UUID: uuid}, Unverified
+}
+
+// refreshLater returns the list, and begins an attempt if one is due.
+func (d *Discovery) refreshLater() []client.Chatbot {
+	due := func() bool { return !time.Now().Before(d.next) }
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	if due() {
+		d.attempts.DoChan("", func() (any, error) { return nil, d.attempt(context.Background(), min(d.Gate.timeout, minAttempt), due) })
+	}
+	return d.chatbots
 }
 
 // refresh returns the list, whether there is one, and the error of the attempt that it
@@ -76,6 +102,9 @@ func (d *Discovery) refresh(ctx context.Context, due func() bool) (chatbots []cl
 	d.mutex.Unlock()
 	if isDue {
 		timeout := d.Gate.timeout
+		if d.namesOnly {
+			timeout = min(timeout, minAttempt)
+		}
 		patience := ctx
 		if deadline, ok := ctx.Deadline(); ok {
 			half := time.Until(deadline) / 2
@@ -112,21 +141,38 @@ func (d *Discovery) attempt(ctx context.Context, timeout time.Duration, due func
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	response, err := Do(ctx, d.Gate, client.EndpointChatbots, d.API.Chatbots)
-	if err != nil {
-		d.report(err, client.EndpointChatbots, "msg", "discovering the chatbots failed")
-	}
-	d.OnAttempt(err == nil)
+	d.report(err)
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
+	d.last = time.Now()
 	if err != nil {
 		d.next = time.Now().Add(min(d.Interval, rediscoveryInterval))
 		return err
 	}
 	if response.Skipped > 0 && response.Skipped != d.skipped {
 		level.Warn(d.Logger).Log("msg", "entries of the list of chatbots are left out: they have no UUID or the same as another",
-			"entries", response.Skipped)
+			"entries", response.Skipped, "hint", "update the exporter, or name the chatbots in the settings")
+	}
+	if len(response.Chatbots) == 0 && !d.namesOnly && (len(d.chatbots) > 0 || !d.listed) {
+		level.Warn(d.Logger).Log("msg", "the account has no chatbots", "hint", "check the base URL and the API key")
 	}
 	d.chatbots, d.listed, d.skipped = response.Chatbots, true, response.Skipped
 	d.next = time.Now().Add(d.Interval)
 	return nil
+}
+
+// report counts and logs the outcome of an attempt.
+func (d *Discovery) report(err error) {
+	if d.namesOnly {
+		if err != nil {
+			level.Debug(d.Logger).Log("msg", "fetching the names of the chatbots failed", "reason", ReasonOf(err), "err", err)
+		}
+		return
+	}
+	d.Gate.noteList(err)
+	if err != nil {
+		d.Failures.add(err, client.EndpointChatbots, client.Chatbot{})
+		d.Failures.flush()
+	}
+	d.OnAttempt(err == nil)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -130,10 +131,14 @@ func TestDiscovery(t *testing.T) {
 			}
 			wantUp(t, registry, step.up, client.NotFound, step.failures)
 		}
-		want := `level=warn msg="discovering the chatbots failed" reason=not_found err="the API answered 404 Not Found" ` +
-			`hint="name the chatbots in the settings, as not every brand lists them; or check the base URL"` + "\n"
-		if logged.String() != strings.Repeat(want, 3) {
-			t.Errorf("logged %s", &logged)
+		// The second failure is of the same minute as the first, the third is not.
+		line := func(failures int) string {
+			return fmt.Sprintf(`level=warn msg="discovering the chatbots failed" failures=%d reason=not_found err="the API answered 404 Not Found" `+
+				`hint="check the base URL; if it is right, the brand has no list of chatbots: name them in the settings"`+"\n", failures)
+		}
+		none := `level=warn msg="the account has no chatbots" hint="check the base URL and the API key"` + "\n"
+		if want := line(1) + line(2) + none; logged.String() != want {
+			t.Errorf("logged %s, want %s", &logged, want)
 		}
 		if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
 			t.Errorf("lint: %v, %v", problems, err)
@@ -200,31 +205,131 @@ func TestFirstDiscoveryIsSlow(t *testing.T) {
 	})
 }
 
-// Any chatbot can be had alone, with its name where it is known, and does not wait
-// long for that: while there is no list, it is not asked for each time.
-func TestDiscoveryOfOne(t *testing.T) {
+// Without a list, nobody knows a chatbot, and the list is not requested each time.
+func TestDiscoveryWithoutList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &listing{err: &client.Error{Reason: client.NotFound}}
 		discovery, _, _ := newDiscovery(api, log.NewNopLogger())
 		for range 3 {
-			got, ok := discovery.Chatbot(t.Context(), shopUUID)
-			if want := (client.Chatbot{UUID: shopUUID}); got != want || !ok || api.requests != 1 {
-				t.Errorf("got %v, %t after %d requests", got, ok, api.requests)
+			got, standing := discovery.Chatbot(t.Context(), shopUUID)
+			if want := (client.Chatbot{UUID: shopUUID}); got != want || standing != fetch.Unverified || api.requests != 1 {
+				t.Errorf("got %v, %v after %d requests", got, standing, api.requests)
 			}
 		}
 		time.Sleep(30 * time.Second)
 		api.err, api.chatbots = nil, []client.Chatbot{{UUID: deskUUID, Name: "Desk"}}
-		got, ok := discovery.Chatbot(t.Context(), strings.ToLower(strings.ReplaceAll(deskUUID, "-", "")))
-		if want := (client.Chatbot{UUID: deskUUID, Name: "Desk"}); got != want || !ok || api.requests != 2 {
-			t.Errorf("got %v, %t after %d requests", got, ok, api.requests)
+		got, standing := discovery.Chatbot(t.Context(), strings.ToLower(strings.ReplaceAll(deskUUID, "-", "")))
+		if want := (client.Chatbot{UUID: deskUUID, Name: "Desk"}); got != want || standing != fetch.Listed || api.requests != 2 {
+			t.Errorf("got %v, %v after %d requests", got, standing, api.requests)
 		}
+	})
+}
+
+// A chatbot that is not on the list makes it be fetched again, at most every 30 seconds,
+// and waits for it.
+func TestDiscoveryOfUnlisted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &listing{chatbots: []client.Chatbot{{UUID: shopUUID}}}
+		discovery, _, _ := newDiscovery(api, log.NewNopLogger())
+		want := func(uuid string, want fetch.Standing, requests int) {
+			t.Helper()
+			if _, standing := discovery.Chatbot(t.Context(), uuid); standing != want || api.requests != requests {
+				t.Errorf("%s at %v: got %v after %d requests, want %v after %d", uuid, time.Since(midnight), standing, api.requests, want, requests)
+			}
+		}
+		want(shopUUID, fetch.Listed, 1)
+		for range 100 {
+			want(deskUUID, fetch.Unlisted, 1) // the list is new
+		}
+		time.Sleep(30*time.Second - 1)
+		want(deskUUID, fetch.Unlisted, 1)
+		time.Sleep(time.Nanosecond)
+		want(shopUUID, fetch.Listed, 1)
+		api.chatbots, api.takes = []client.Chatbot{{UUID: shopUUID}, {UUID: deskUUID}}, time.Second
+		want(deskUUID, fetch.Listed, 2)
+		if took := time.Since(midnight); took != 31*time.Second {
+			t.Errorf("waited until %v", took)
+		}
+		// A list that cannot be fetched lets nobody in.
+		time.Sleep(time.Minute)
+		api.err = &client.Error{Reason: client.ServerError, Status: 500}
+		want("7f5e5376dbf045cd8c72c60f428653d9", fetch.Unlisted, 3)
+		want(deskUUID, fetch.Listed, 3)
+	})
+}
+
+// Configured chatbots without a name get it from the list. Only the first scrape waits for
+// it. Failures are neither counted nor logged above debug, and names are kept.
+func TestNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &listing{takes: 2 * time.Second, chatbots: []client.Chatbot{{UUID: strings.ToUpper(shopUUID), Name: "Shop"}, {UUID: deskUUID, Name: "Desk"}}}
+		registry := prometheus.NewPedanticRegistry()
+		var logged bytes.Buffer
+		metrics := apimetrics.New(registry)
+		config := newConfig(api, 1, metrics, level.NewFilter(log.NewLogfmtLogger(&logged), level.AllowInfo()))
+		named := fetch.NewNamed(config, []client.Chatbot{{UUID: shopUUID}, {UUID: deskUUID, Name: "Mine"}, {UUID: "a"}},
+			fetch.DiscoveryOptions{Interval: 5 * time.Minute, OnAttempt: metrics.SetDiscovery})
+		want := func(names string, took time.Duration, requests int) {
+			t.Helper()
+			begun := time.Now()
+			chatbots, err := named.Chatbots(t.Context())
+			var got []string
+			for _, chatbot := range chatbots {
+				got = append(got, chatbot.Name)
+			}
+			if err != nil || strings.Join(got, ",") != names || time.Since(begun) != took {
+				t.Errorf("at %v: got %q, %v after %v, want %s after %v", time.Since(midnight), got, err, time.Since(begun), names, took)
+			}
+			synctest.Wait()
+			if api.requests != requests {
+				t.Errorf("at %v: %d requests, want %d", time.Since(midnight), api.requests, requests)
+			}
+		}
+		want("Shop,Mine,", 2*time.Second, 1)
+		want("Shop,Mine,", 0, 1)
+		if chatbot, standing := named.Chatbot(t.Context(), strings.ToUpper(shopUUID)); chatbot.Name != "Shop" || standing != fetch.Listed {
+			t.Errorf("got %v, %v", chatbot, standing)
+		}
+		if _, standing := named.Chatbot(t.Context(), "b"); standing != fetch.Unlisted {
+			t.Errorf("a chatbot that is not configured: got %v", standing)
+		}
+		time.Sleep(5 * time.Minute)
+		api.err = &client.Error{Reason: client.Unauthorized, Status: 401}
+		want("Shop,Mine,", 0, 2)
+		time.Sleep(29 * time.Second)
+		want("Shop,Mine,", 0, 2)
+		time.Sleep(5 * time.Second)
+		want("Shop,Mine,", 0, 3)
+		time.Sleep(5 * time.Minute)
+		if counted := failures(t, registry); len(counted) > 0 || logged.Len() > 0 {
+			t.Errorf("counted %v, logged %s", counted, &logged)
+		}
+		wantUp(t, registry, "", client.Unauthorized, 0)
+	})
+}
+
+// The first scrape waits for the names for half of its time.
+func TestNamedHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &listing{takes: time.Hour}
+		named := fetch.NewNamed(newConfig(api, 1, apimetrics.New(prometheus.NewRegistry()), log.NewNopLogger()),
+			[]client.Chatbot{{UUID: shopUUID}}, fetch.DiscoveryOptions{Interval: 5 * time.Minute})
+		for _, want := range []time.Duration{5 * time.Second, 0} {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			begun := time.Now()
+			if chatbots, err := named.Chatbots(ctx); len(chatbots) != 1 || err != nil || time.Since(begun) != want {
+				t.Errorf("got %v, %v after %v, want %v", chatbots, err, time.Since(begun), want)
+			}
+			cancel()
+		}
+		time.Sleep(time.Hour)
 	})
 }
 
 // Entries that are left out are logged once, not each time.
 func TestDiscoverySkips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := &listing{skipped: 2}
+		api := &listing{skipped: 2, chatbots: []client.Chatbot{{UUID: shopUUID}}}
 		var logged bytes.Buffer
 		discovery, _, _ := newDiscovery(api, log.NewLogfmtLogger(&logged))
 		for _, api.skipped = range []int{2, 2, 0, 1} {

@@ -31,8 +31,9 @@ type Gate struct {
 	concurrency int
 	timeout     time.Duration
 
-	mutex  sync.Mutex
-	pauses map[string]pause // by key; see pauseAccount
+	mutex       sync.Mutex
+	pauses      map[string]pause // by key; see pauseAccount
+	listRefused bool             // whether the last answer to the list of chatbots refused the key
 }
 
 // pause is a time without requests.
@@ -190,4 +191,27 @@ func sleepUntil(ctx context.Context, at time.Time) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// noteList notes the outcome of a fetch of the list of chatbots.
+func (g *Gate) noteList(err error) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if err == nil || StatusOf(err) != 0 {
+		g.listRefused = isRefused(err)
+	}
+}
+
+// checkRefusals returns an error if too many answers of a scrape refused the key.
+func (g *Gate) checkRefusals(r *refusals) error {
+	g.mutex.Lock()
+	maximum := maxRefusals
+	if g.listRefused {
+		maximum = 1
+	}
+	g.mutex.Unlock()
+	if !r.exceed(maximum) {
+		return nil
+	}
+	return &Error{Reason: client.Unauthorized, Err: errRefused}
 }

@@ -12,13 +12,14 @@ var hints = []struct {
 	cause error
 	hint  string
 }{
-	{client.ErrNoKey, "write the API key, and nothing else, into the key file"},
+	{client.ErrNoKey, "make the key file hold the API key and nothing else, and let the user of the exporter read it"},
 	{client.ErrHTML, "check the base URL: it is a web page, not the API"},
 	{client.ErrPage, "report it to the maintainers of the exporter: it cannot read lists in pages"},
 	{client.ErrToHTTPS, "write https in the base URL"},
 	{client.ErrElsewhere, "check the base URL: the API has moved to another host, which the API key is not sent to"},
-	{client.ErrProxy, "check the address of the proxy and its user name and password"},
-	{client.ErrAuthority, "name the certificate of the authority in the environment variable SSL_CERT_FILE, if it is a private one"},
+	{client.ErrProxyPassword, "check the user name and password in the address of the proxy"},
+	{client.ErrProxy, "check the base URL, and that the proxy allows and can reach it"},
+	{client.ErrAuthority, "if it is a private authority, check that the environment variable SSL_CERT_FILE names its certificate"},
 	{client.ErrCertificate, "check the base URL, the clock of this machine, and the certificate of the API or of a proxy before it"},
 	{client.ErrLargeHeaders, "check the base URL, and whether a proxy adds headers"},
 }
@@ -36,7 +37,7 @@ func Hint(err error, endpoint string) string {
 		return "check that the API key is complete and still valid, and that the base URL is the brand of its account"
 	case client.NotFound:
 		if endpoint == client.EndpointChatbots {
-			return "name the chatbots in the settings, as not every brand lists them; or check the base URL"
+			return "check the base URL; if it is right, the brand has no list of chatbots: name them in the settings"
 		}
 		return "check the UUID of the chatbot, and that the base URL is the brand of the account"
 	case client.RateLimited:

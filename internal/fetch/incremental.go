@@ -33,12 +33,18 @@ func (s *Source) fetchTally(ctx context.Context, chatbot client.Chatbot, state *
 		func(time.Time) time.Time { return state.span.from }, state.span)
 	switch {
 	case err != nil && !isOtherAnswer(err):
+		if reason := ReasonOf(err); reason == client.Timeout || reason == client.Network {
+			state.nextFull = time.Time{} // the parameter may be the cause
+		}
 		return fetched{}, err
 	case err == nil && recent.notModified:
 		return fetched{state.old.Plus(state.recent), recent.received}, nil
-	case err == nil && recent.before.Sessions == 0 && recent.inSpan == state.inSpan:
+	case err == nil && recent.before.Sessions == 0 && recent.inSpan == state.inSpan && recent.undated.Sessions <= state.undated:
 		// Sessions without a readable creation time are already among the old ones.
 		state.recent, state.recentValidator = recent.recent, recent.validator
+		if state.old.Plus(state.recent) != state.full {
+			state.fullValidator = client.Validator{} // a 304 would be wrong
+		}
 		return fetched{state.old.Plus(state.recent), recent.received}, nil
 	}
 	// Sessions were deleted or added late, or this is not what was asked for. The full
@@ -47,11 +53,14 @@ func (s *Source) fetchTally(ctx context.Context, chatbot client.Chatbot, state *
 		return fetched{}, pause
 	}
 	before := state.inSpan
+	// The full list must be a list: a 304 would contradict this answer. If it cannot be
+	// fetched in time, the next fetch starts with it.
+	state.fullValidator, state.nextFull = client.Validator{}, time.Time{}
 	result, inSpan, fullErr := s.fetchFull(ctx, chatbot, state)
 	if fullErr != nil {
 		return result, fullErr
 	}
-	confirmed := err == nil && recent.before.Sessions == 0 &&
+	confirmed := err == nil && recent.before.Sessions == 0 && recent.undated.Sessions <= state.undated &&
 		(inSpan == recent.inSpan || recent.inSpan.n < before.n && inSpan.n <= recent.inSpan.n)
 	if !confirmed && !isServerError(err) {
 		state.offUntil = time.Now().Add(incrementalPause)
@@ -69,7 +78,9 @@ func isOtherAnswer(err error) bool {
 		return false
 	}
 	switch failure.Reason {
-	case client.Unauthorized, client.RateLimited, client.Timeout, client.Network:
+	case client.Network:
+		return errors.Is(err, client.ErrNotHTTP) || errors.Is(err, client.ErrLargeHeaders)
+	case client.Unauthorized, client.RateLimited, client.Timeout:
 		return false
 	default:
 		return true
@@ -96,13 +107,16 @@ func (s *Source) fetchFull(ctx context.Context, chatbot client.Chatbot, state *s
 	}
 	full, err := s.fetchList(ctx, chatbot, client.SessionsOptions{Validator: before.fullValidator}, cutOff, before.span)
 	if err != nil {
+		if isOtherAnswer(err) {
+			state.fullValidator = client.Validator{} // the condition may be the cause
+		}
 		return fetched{}, census{}, err
 	}
 	inSpan = before.inSpan
 	if !full.notModified {
 		inSpan = full.inSpan
 		state.full, state.fullValidator = full.all(), full.validator
-		state.old = full.before.Plus(full.undated)
+		state.old, state.undated = full.before.Plus(full.undated), full.undated.Sessions
 		state.span, state.inSpan = span{full.cutOff, full.newest}, full.sinceCutOff
 		state.recent, state.recentValidator = tally.Tally{}, client.Validator{}
 	}

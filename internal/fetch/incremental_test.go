@@ -2,6 +2,7 @@ package fetch_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -289,8 +290,11 @@ func TestPauseBeforeFull(t *testing.T) {
 			t.Fatal(got.Err)
 		}
 		m.forbids = http.StatusBadRequest
-		go fetchOne(t.Context(), source, limited)
-		got := fetchOne(t.Context(), source, modelled)
+		fetched := make(chan fetch.Result)
+		go func() { fetched <- fetchOne(t.Context(), source, modelled) }()
+		synctest.Wait()
+		fetchOne(t.Context(), source, limited)
+		got := <-fetched
 		if fetch.ReasonOf(got.Err) != client.RateLimited || len(m.requests) != 2 || time.Since(midnight) != time.Second {
 			t.Errorf("got %v after %d requests and %v", got.Err, len(m.requests), time.Since(midnight))
 		}
@@ -315,4 +319,111 @@ func (l limiting) RoundTrip(request *http.Request) (*http.Response, error) {
 		time.Sleep(time.Second)
 	}
 	return l.model.RoundTrip(request)
+}
+
+// A 304 to the full list does not count if the answer to the parameter has shown that the
+// list has changed: a validator may be of less than the list.
+func TestWrongNotModified(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		m.etag, m.partETag = `"never changes"`, noETag
+		add := func(number int, age time.Duration) {
+			created := time.Now().Add(-age)
+			m.sessions[number] = simulator.Session{Number: number, Created: created, Modified: created}
+		}
+		for i := range 20 {
+			add(i, time.Duration(i)*10*time.Minute)
+		}
+		source := m.source(log.NewNopLogger(), incremental(time.Hour, time.Hour))
+		want := func() {
+			t.Helper()
+			if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Tally != m.tally() {
+				t.Errorf("at %v: got %+v, %v, want %+v", time.Since(midnight), got.Tally, got.Err, m.tally())
+			}
+			time.Sleep(7 * time.Minute)
+		}
+		want()
+		delete(m.sessions, 1)
+		delete(m.sessions, 2)
+		want()
+		for i := range 20 {
+			add(100+i, 0)
+			want()
+		}
+	})
+}
+
+// New sessions without a readable creation time in an answer to the parameter make the
+// full list be fetched.
+func TestNewUndated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		for i := range 5 {
+			m.sessions[i] = simulator.Session{Number: i, Created: midnight.Add(-time.Duration(i) * time.Minute), Modified: midnight}
+		}
+		m.account.IgnoreTimestamps = true // all sessions are recent
+		source := m.source(log.NewNopLogger(), incremental(time.Hour, time.Hour))
+		for i := range 6 {
+			if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Tally != m.tally() {
+				t.Errorf("step %d: got %+v, %v, want %+v", i, got.Tally, got.Err, m.tally())
+			}
+			m.sessions[10+i] = simulator.Session{Number: 10 + i, Modified: midnight}
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
+// If the parameter or a condition makes requests fail in any way, the next fetch is without
+// it.
+func TestRequestsThatFail(t *testing.T) {
+	tests := map[string]func(*http.Request) (*http.Response, error){
+		"the parameter hangs": func(r *http.Request) (*http.Response, error) {
+			if r.URL.RawQuery == "" {
+				return nil, nil
+			}
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		},
+		"the parameter breaks the connection": func(r *http.Request) (*http.Response, error) {
+			if r.URL.RawQuery == "" {
+				return nil, nil
+			}
+			return nil, io.ErrUnexpectedEOF
+		},
+		"the parameter is answered with what is not HTTP": func(r *http.Request) (*http.Response, error) {
+			if r.URL.RawQuery == "" {
+				return nil, nil
+			}
+			return nil, errors.New("malformed HTTP response")
+		},
+		"the condition is refused": func(r *http.Request) (*http.Response, error) {
+			if r.Header.Get("If-None-Match") == "" {
+				return nil, nil
+			}
+			return textResponse(http.StatusPreconditionFailed, ""), nil
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newModel()
+				m.etag = `"a"`
+				m.sessions[0] = simulator.Session{Created: midnight.Add(-time.Minute), Modified: midnight}
+				m.fails = test
+				source := m.source(log.NewNopLogger(), incremental(time.Hour, 10*time.Hour))
+				down := 0
+				for range 10 {
+					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+					if got := fetchOne(ctx, source, modelled); got.Err != nil {
+						down++
+					}
+					cancel()
+					time.Sleep(time.Minute)
+				}
+				if down > 5 {
+					t.Errorf("down in %d of 10 scrapes", down)
+				}
+			})
+		})
+	}
 }

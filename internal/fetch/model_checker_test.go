@@ -163,6 +163,18 @@ func (s *modelScrape) wants(uuid string) bool {
 	return slices.ContainsFunc(s.chatbots, func(c client.Chatbot) bool { return c.UUID == uuid })
 }
 
+// refused reports whether the API refused the key during a scrape.
+func (c *modelChecker) refused(s *modelServer, scrape *modelScrape) bool {
+	for _, answers := range s.answers {
+		for _, answer := range answers {
+			if !answer.received.Before(scrape.start) && (answer.status == 401 || answer.status == 422) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // checkFailure checks that the reason is one of those that the fetch met.
 func (c *modelChecker) checkFailure(s *modelServer, scrape *modelScrape, uuid string, result fetch.Result) {
 	if result.Tally != (tally.Tally{}) || !result.Received.IsZero() {
@@ -195,6 +207,12 @@ func (c *modelChecker) checkFailure(s *modelServer, scrape *modelScrape, uuid st
 	}
 	if !scrape.left.IsZero() || !scrape.deadline.IsZero() && !scrape.end.Before(scrape.deadline) || result.Took >= c.timeout {
 		reasons = append(reasons, client.Timeout)
+	}
+	if strings.Contains(result.Err.Error(), "not tried") {
+		reasons = []client.Reason{client.Unauthorized}
+		if !c.refused(s, scrape) || result.Took != 0 {
+			c.fault("%s was not tried for %v, though the key was not refused", short(uuid), result.Took)
+		}
 	}
 	if reason := fetch.ReasonOf(result.Err); !slices.Contains(reasons, reason) {
 		c.fault("%s is down for the reason %q, want one of %q", short(uuid), reason, reasons)

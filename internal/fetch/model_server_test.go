@@ -151,15 +151,12 @@ func (s *modelServer) begin(endpoint string, r *modelReply) {
 	if status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable {
 		return
 	}
-	wait := time.Duration(0)
-	if value := header.Get("Retry-After"); value != "" {
-		if seconds, err := strconv.Atoi(value); err == nil {
-			wait = time.Duration(seconds) * time.Second
-		} else if until, err := http.ParseTime(value); err == nil {
-			wait = until.Sub(r.answer.date)
-		} else if status == http.StatusTooManyRequests {
-			wait = 30 * time.Second
-		}
+	var wait time.Duration
+	value := header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(value); err == nil {
+		wait = time.Duration(seconds) * time.Second
+	} else if until, err := http.ParseTime(value); err == nil {
+		wait = until.Sub(r.answer.date)
 	} else if status == http.StatusTooManyRequests {
 		wait = 30 * time.Second
 	}
@@ -519,7 +516,8 @@ func (r *modelReply) spoil(random *rand.Rand, isSessions bool) {
 			r.body.pieces[1] = whole[1:]
 		}
 		r.answer.reasons = []client.Reason{client.Timeout}
-	case 3:
+	case 3: // a page
+		set("[]")
 		r.response.Header.Add("Link", []string{
 			`<http://api.example/?page=2>; rel="next"`, `</?a=1,2;b>; title="a, b"; rel=next`, `<?page=1>; rel=prev, <?page=3>; rel="last next"`,
 		}[random.IntN(3)])

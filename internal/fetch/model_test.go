@@ -130,12 +130,12 @@ func newModelRun(seed uint64) *modelRun {
 			URL: &url.URL{Scheme: "http", Host: modelHost}, Key: r.currentKey, Transport: r.server,
 		}),
 		Gate: fetch.NewGate(r.checker.concurrency, r.checker.timeout), Logger: log.NewSyncLogger(log.NewLogfmtLogger(&r.logged)),
-		CountFailure: func(reason client.Reason) {
-			if !slices.Contains(client.Reasons(), reason) {
-				panic("a failure without a reason")
-			}
-		},
 	}
+	config.Failures = fetch.NewFailures(func(reason client.Reason) {
+		if !slices.Contains(client.Reasons(), reason) {
+			panic("a failure without a reason")
+		}
+	}, config.Logger)
 	r.source = fetch.NewSource(config, r.checker.options)
 	r.discovery = fetch.NewDiscovery(config, fetch.DiscoveryOptions{Interval: 5 * time.Minute, OnAttempt: r.discovered})
 	r.checker.note("%+v, timeout %v, concurrency %d, clock %v, etags %d, Last-Modified %t", r.checker.options, r.checker.timeout,

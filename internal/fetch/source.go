@@ -34,20 +34,48 @@ type Source struct {
 	Config
 	SourceOptions
 
-	mutex  sync.Mutex
-	calls  map[string]*call // that have not ended, by UUID
-	states *lru.Cache[string, state]
+	budget budget
+
+	mutex sync.Mutex
+	calls map[string]*call // that have not ended, by canonical UUID
+
+	// The states of chatbots by canonical UUID: of those that have succeeded, and of the
+	// others, which cannot displace them.
+	succeeded, others *lru.Cache[string, state]
 }
 
 // maxStates limits of how many chatbots a state is kept. It exceeds the maximum number
-// of chatbots of an account, because probes may ask for others.
+// of chatbots of an account.
 const maxStates = 20_000
 
 // NewSource returns a Source.
 func NewSource(config Config, options SourceOptions) *Source {
-	s := &Source{Config: config, SourceOptions: options, calls: map[string]*call{}}
-	s.states, _ = lru.New[string, state](maxStates) // fails only for sizes below 1
+	s := &Source{Config: config, SourceOptions: options, budget: newBudget(), calls: map[string]*call{}}
+	s.succeeded, _ = lru.New[string, state](maxStates) // fails only for sizes below 1
+	s.others, _ = lru.New[string, state](maxStates)
 	return s
+}
+
+// stateOf returns the state of a chatbot, zero if there is none.
+func (s *Source) stateOf(key string) state {
+	if state, ok := s.succeeded.Get(key); ok {
+		return state
+	}
+	state, _ := s.others.Get(key)
+	return state
+}
+
+// hasSucceeded reports whether a fetch of a chatbot has ever succeeded.
+func (s *Source) hasSucceeded(key string) bool { return s.succeeded.Contains(key) }
+
+// remember sets the state of a chatbot.
+func (s *Source) remember(key string, state state) {
+	if state.last.Finished.IsZero() {
+		s.others.Add(key, state)
+		return
+	}
+	s.others.Remove(key)
+	s.succeeded.Add(key, state)
 }
 
 // Result is the outcome of the fetch of a chatbot's sessions.
@@ -69,51 +97,88 @@ type Result struct {
 // FetchAll fetches the sessions of chatbots. It returns the results, in the order of
 // chatbots, when all fetches have ended or ctx ends.
 //
-// It starts with the chatbots whose last fetch was fastest, so that those that hang
-// delay the others in one scrape only.
+// It starts with the chatbots whose last fetch succeeded, the fastest first, and goes on
+// with those tried longest ago. So chatbots that hang or are refused delay the others in
+// one scrape only. Once several answers in a row refuse the key, it begins no further
+// request.
 func (s *Source) FetchAll(ctx context.Context, chatbots []client.Chatbot) []Result {
-	results := make([]Result, len(chatbots))
-	var missing []int
+	calls := make([]*call, len(chatbots))
+	refusals := &refusals{}
 	for i, chatbot := range chatbots {
+		calls[i] = &call{chatbot: chatbot, key: client.CanonicalUUID(chatbot.UUID), refusals: refusals}
+	}
+	return s.fetch(ctx, calls)
+}
+
+// FetchUnverified fetches the sessions of a chatbot that is on no list. Its error is
+// [ErrNoBudget] if too many such fetches failed.
+func (s *Source) FetchUnverified(ctx context.Context, chatbot client.Chatbot) Result {
+	key := client.CanonicalUUID(chatbot.UUID)
+	return s.fetch(ctx, []*call{{chatbot: chatbot, key: key, refusals: &refusals{}, unverified: true}})[0]
+}
+
+// fetch joins or starts calls and returns their results.
+func (s *Source) fetch(ctx context.Context, calls []*call) []Result {
+	results := make([]Result, len(calls))
+	var missing []int
+	for i, c := range calls {
 		var ok bool
-		if results[i], ok = s.cached(chatbot); !ok {
+		if results[i], ok = s.cached(c.key); !ok {
 			missing = append(missing, i)
 		}
 	}
-	s.fastestFirst(chatbots, missing)
-	var calls, started []*call
+	s.inOrder(calls, missing)
+	var joined, started []*call
 	for _, i := range missing {
-		call, isNew := s.join(ctx, chatbots[i])
+		call, isNew := s.join(ctx, calls[i])
 		if isNew {
 			started = append(started, call)
 		}
-		calls = append(calls, call)
+		joined = append(joined, call)
 	}
 	if len(started) > 0 {
 		go s.start(started)
 	}
-	for n, result := range s.wait(ctx, calls) {
+	for n, result := range s.wait(ctx, joined) {
 		results[missing[n]] = result
 	}
+	s.Failures.flush()
 	return results
 }
 
-// fastestFirst sorts indices of chatbots by the duration of their last fetch.
-func (s *Source) fastestFirst(chatbots []client.Chatbot, indices []int) {
-	took := map[int]time.Duration{}
-	for _, i := range indices {
-		state, _ := s.states.Get(chatbots[i].UUID)
-		took[i] = state.took
+// inOrder sorts indices of calls: first those whose chatbot succeeded last time, by
+// duration, then the others, by the time of their last try.
+func (s *Source) inOrder(calls []*call, indices []int) {
+	type try struct {
+		succeeded bool
+		took      time.Duration
+		at        time.Time
 	}
-	slices.SortStableFunc(indices, func(a, b int) int { return cmp.Compare(took[a], took[b]) })
+	last := make(map[int]try, len(indices))
+	for _, i := range indices {
+		state := s.stateOf(calls[i].key)
+		last[i] = try{state.succeeded, state.took, state.tried}
+	}
+	slices.SortStableFunc(indices, func(i, j int) int {
+		a, b := last[i], last[j]
+		switch {
+		case a.succeeded && b.succeeded:
+			return cmp.Compare(a.took, b.took)
+		case a.succeeded:
+			return -1
+		case b.succeeded:
+			return 1
+		}
+		return a.at.Compare(b.at)
+	})
 }
 
 // cached returns the last successful result of a chatbot, if it is young enough.
-func (s *Source) cached(chatbot client.Chatbot) (Result, bool) {
+func (s *Source) cached(key string) (Result, bool) {
 	if s.CacheTTL <= 0 {
 		return Result{}, false
 	}
-	state, _ := s.states.Get(chatbot.UUID)
+	state := s.stateOf(key)
 	return state.last, time.Since(state.last.Finished) < s.CacheTTL
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
@@ -62,7 +63,7 @@ var midnight = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // newConfig returns a Config with a timeout of a minute.
 func newConfig(api fetch.API, concurrency int, metrics *apimetrics.Metrics, logger log.Logger) fetch.Config {
-	return fetch.Config{API: api, Gate: fetch.NewGate(concurrency, time.Minute), CountFailure: metrics.CountFailure, Logger: logger}
+	return fetch.Config{API: api, Gate: fetch.NewGate(concurrency, time.Minute), Failures: fetch.NewFailures(metrics.CountFailure, level.NewFilter(logger, level.AllowInfo())), Logger: logger}
 }
 
 // newSource returns a Source with a timeout of a minute, or as changes have it.
@@ -140,7 +141,7 @@ func TestErrors(t *testing.T) {
 				t.Errorf("counted %v", got)
 			}
 			if text := logged.String(); strings.Count(text, "\n") != 1 ||
-				!strings.Contains(text, "chatbot=a ") || !strings.Contains(text, "reason="+string(reason)+" ") || !strings.Contains(text, "hint=") {
+				!strings.Contains(text, "chatbots=a ") || !strings.Contains(text, "reason="+string(reason)+" ") || !strings.Contains(text, "hint=") {
 				t.Errorf("logged %s", text)
 			}
 		})
@@ -259,18 +260,19 @@ func TestHint(t *testing.T) {
 		endpoint string
 		want     string
 	}{
-		"no key":           {failure(client.Unauthorized, 0, fmt.Errorf("%w: gone", client.ErrNoKey)), client.EndpointSessions, "write the API key"},
+		"no key":           {failure(client.Unauthorized, 0, fmt.Errorf("%w: gone", client.ErrNoKey)), client.EndpointSessions, "make the key file hold"},
 		"401":              {failure(client.Unauthorized, 401, nil), client.EndpointSessions, "check that the API key"},
 		"422":              {failure(client.Unauthorized, 422, nil), client.EndpointSessions, "base URL is the brand"},
 		"404 of a chatbot": {failure(client.NotFound, 404, nil), client.EndpointSessions, "check the UUID"},
-		"404 of the list":  {failure(client.NotFound, 404, nil), client.EndpointChatbots, "name the chatbots"},
+		"404 of the list":  {failure(client.NotFound, 404, nil), client.EndpointChatbots, "name them in the settings"},
 		"429":              {failure(client.RateLimited, 429, nil), client.EndpointSessions, "scrape less often"},
 		"500":              {failure(client.ServerError, 500, nil), client.EndpointSessions, "ask the support"},
 		"HTML":             {failure(client.InvalidResponse, 200, client.ErrHTML), client.EndpointSessions, "a web page"},
 		"a page":           {failure(client.InvalidResponse, 200, client.ErrPage), client.EndpointSessions, "in pages"},
 		"to https":         {failure(client.UnexpectedStatus, 301, client.ErrToHTTPS), client.EndpointSessions, "write https"},
 		"elsewhere":        {failure(client.UnexpectedStatus, 302, client.ErrElsewhere), client.EndpointSessions, "another host"},
-		"407":              {failure(client.UnexpectedStatus, 407, client.ErrProxy), client.EndpointSessions, "proxy"},
+		"407":              {failure(client.UnexpectedStatus, 407, client.ErrProxyPassword), client.EndpointSessions, "password"},
+		"proxy":            {failure(client.Network, 0, client.ErrProxy), client.EndpointSessions, "the proxy allows"},
 		"authority":        {failure(client.Network, 0, client.ErrAuthority), client.EndpointSessions, "SSL_CERT_FILE"},
 		"certificate":      {failure(client.Network, 0, client.ErrCertificate), client.EndpointSessions, "the clock of this machine"},
 		"headers":          {failure(client.Network, 0, client.ErrLargeHeaders), client.EndpointSessions, "adds headers"},

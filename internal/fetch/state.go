@@ -9,8 +9,12 @@ import (
 
 // state is what is remembered of a chatbot from one fetch to the next.
 type state struct {
-	last Result        // last success; its Finished is zero if there was none
-	took time.Duration // of the last fetch, successful or not
+	last Result // last success; its Finished is zero if there was none
+
+	// The last fetch, successful or not.
+	tried     time.Time // when it began
+	took      time.Duration
+	succeeded bool
 
 	// The last full list.
 	full          tally.Tally
@@ -26,6 +30,8 @@ type state struct {
 	// inSpan are the sessions of the full list in it.
 	span   span
 	inSpan census
+
+	undated int // number of sessions in old without a readable creation time
 
 	// The last response with the sessions from span.from on.
 	recent          tally.Tally
@@ -51,6 +57,18 @@ func (c *census) add(created time.Time) {
 	h = (h ^ h>>33) * 0xff51afd7ed558ccd
 	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
 	c.sum += h ^ h>>33
+}
+
+// afterFailure returns the state after a fetch that failed and left the state failed. It
+// keeps what the fetch learned: that the next one must be full or unconditional.
+func (s state) afterFailure(failed state) state {
+	if failed.nextFull.IsZero() {
+		s.nextFull = time.Time{}
+	}
+	if failed.fullValidator == (client.Validator{}) {
+		s.fullValidator = client.Validator{}
+	}
+	return s
 }
 
 // needsFull reports whether the next fetch in incremental mode must be a full one.

@@ -30,15 +30,21 @@ const modelled = "7f5e5376dbf045cd8c72c60f428653d1"
 // model is an account with one chatbot whose sessions can be changed, and a
 // transport to it that needs no network, so that the clock can be the test's.
 type model struct {
-	sessions  map[int]simulator.Session
-	account   simulator.Account
-	failing   bool
-	forbids   int    // the status that answers a query, or 0
-	etag      string // of whatever is answered, or none
-	partETag  string // of what is answered to a query, if that has one of its own
+	sessions map[int]simulator.Session
+	account  simulator.Account
+	failing  bool
+	forbids  int    // the status that answers a query, or 0
+	etag     string // of whatever is answered, or none
+	partETag string // of what is answered to a query, if that has one of its own
+	// fails answers a request in place of the account, unless it returns neither response
+	// nor error.
+	fails     func(*http.Request) (*http.Response, error)
 	requests  []*http.Request
 	responses []int // their bodies' length
 }
+
+// noETag is the partETag of a server that gives none to what is answered to a query.
+const noETag = "none"
 
 func newModel() *model {
 	m := &model{sessions: map[int]simulator.Session{}}
@@ -57,10 +63,15 @@ func newModel() *model {
 
 func (m *model) RoundTrip(request *http.Request) (*http.Response, error) {
 	m.requests = append(m.requests, request)
+	if m.fails != nil {
+		if response, err := m.fails(request); response != nil || err != nil {
+			return response, err
+		}
+	}
 	response := httptest.NewRecorder()
 	etag := m.etag
 	if request.URL.RawQuery != "" && m.partETag != "" {
-		etag = m.partETag
+		etag = strings.TrimPrefix(m.partETag, noETag)
 	}
 	switch {
 	case m.failing:

@@ -64,14 +64,14 @@ func (c *chatbots) add(text string) error {
 
 func parseChatbot(text string) (client.Chatbot, error) {
 	id, name, named := strings.Cut(text, "=")
-	chatbot := client.Chatbot{UUID: strings.TrimSpace(id), Name: strings.TrimSpace(name)}
+	chatbot := client.Chatbot{UUID: strings.TrimSpace(id), Name: client.CleanName(name)}
 	switch {
 	case !client.IsUUID(chatbot.UUID):
 		return client.Chatbot{}, errors.New(
 			"is not a UUID; write 32 hexadecimal digits, with or without dashes, and =NAME after them if you like")
 	case named && chatbot.Name == "":
 		return client.Chatbot{}, errors.New("has nothing after its =; write a name there or remove the =")
-	case !utf8.ValidString(chatbot.Name):
+	case !utf8.ValidString(name):
 		return client.Chatbot{}, errors.New("has a name that is not UTF-8; write it in UTF-8")
 	}
 	return chatbot, nil

@@ -44,7 +44,7 @@ func TestRefused(t *testing.T) {
 		body      = "requests must not have a body\n"
 		oneTarget = "give one target, as in /probe?target=UUID\n"
 		noUUID    = "the target is not a UUID; write 32 hexadecimal digits, with or without dashes\n"
-		unknown   = "the target is not one of the configured chatbots; add it to the settings of the exporter\n"
+		unknown   = "the target is not one of the chatbots of this exporter, which /sd lists\n"
 	)
 	known, one := func() io.Reader { return strings.NewReader("x") }, func() io.Reader { return io.MultiReader(strings.NewReader("x")) }
 	tests := []struct {

@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
@@ -157,15 +158,65 @@ func TestServiceDiscovery(t *testing.T) {
 			!strings.Contains(page.Body.String(), "\nchatwize_discovery_up 0\n") {
 			t.Errorf("got %s", page.Body)
 		}
-		// What was not discovered can be probed all the same.
+		// Only what the account lists can be probed.
 		const other = "7f5e5376dbf045cd8c72c60f428653d3"
-		for uuid, name := range map[string]string{shop: `\"Zoë\" 🛒`, other: other} {
-			probe := get(handler, "GET", "/probe?target="+uuid, nil).Body.String()
-			if want := `chatwize_chatbot_info{chatbot="` + uuid + `",name="` + name + `"} 1`; !strings.Contains(probe, want) {
-				t.Errorf("%s is missing in\n%s", want, probe)
-			}
+		probe := get(handler, "GET", "/probe?target="+shop, nil).Body.String()
+		if want := `chatwize_chatbot_info{chatbot="` + shop + `",name="\"Zoë\" 🛒"} 1`; !strings.Contains(probe, want) {
+			t.Errorf("%s is missing in\n%s", want, probe)
+		}
+		if got := get(handler, "GET", "/probe?target="+other, nil); got.Code != http.StatusBadRequest {
+			t.Errorf("another target: got %d with %s", got.Code, got.Body)
 		}
 	})
+}
+
+// Without a list any target is tried, until ten were no chatbots of the account. Then the
+// answer is 503. Targets that have answered are still fetched.
+func TestProbeBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := prometheus.NewRegistry()
+		metrics := apimetrics.New(registry)
+		config := newConfig(foreignAPI{slowAPI{new(atomic.Int64)}}, metrics)
+		handler, err := web.NewHandler(web.Config{
+			Options:   web.Options{TelemetryPath: "/metrics"},
+			Directory: fetch.NewDiscovery(config, fetch.DiscoveryOptions{Interval: time.Minute, OnAttempt: metrics.SetDiscovery}),
+			Source:    fetch.NewSource(config, fetch.SourceOptions{}),
+			Registry:  registry, Logger: log.NewNopLogger(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		probe := func(target string, status int, part string) {
+			t.Helper()
+			if got := get(handler, "GET", "/probe?target="+target, nil); got.Code != status || !strings.Contains(got.Body.String(), part) {
+				t.Errorf("%s: got %d with %s", target, got.Code, got.Body)
+			}
+		}
+		probe(shop, 200, `chatwize_up{chatbot="`+shop+`"} 1`)
+		for i := range 20 {
+			target := fmt.Sprintf("%032x", i)
+			if i < 10 {
+				probe(target, 200, `chatwize_fetch_failure_info{chatbot="`+target+`",reason="not_found"} 1`)
+			} else {
+				probe(target, 503, "too many targets were not chatbots of the account; try again in a few seconds\n")
+			}
+		}
+		probe(shop, 200, `chatwize_up{chatbot="`+shop+`"} 1`)
+	})
+}
+
+// foreignAPI has no list of chatbots, and one chatbot.
+type foreignAPI struct{ slowAPI }
+
+func (a foreignAPI) Sessions(ctx context.Context, chatbot string, options client.SessionsOptions) (*client.SessionsResponse, error) {
+	if chatbot != shop {
+		return nil, &client.Error{Reason: client.NotFound, Status: http.StatusNotFound}
+	}
+	return a.slowAPI.Sessions(ctx, chatbot, options)
+}
+
+func (foreignAPI) Chatbots(context.Context) (*client.ChatbotsResponse, error) {
+	return nil, &client.Error{Reason: client.NotFound, Status: http.StatusNotFound}
 }
 
 func TestProbeOnly(t *testing.T) {

@@ -68,13 +68,24 @@ func (h *scrapeHandler) serveProbe(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := scrapeContext(r, h.TimeoutOffset)
 	defer cancel()
-	chatbot, ok := h.Directory.Chatbot(ctx, targets[0])
-	if !ok {
-		http.Error(w, "the target is not one of the configured chatbots; add it to the settings of the exporter", http.StatusBadRequest)
+	chatbot, standing := h.Directory.Chatbot(ctx, targets[0])
+	var snapshot collector.Snapshot
+	switch standing {
+	case fetch.Unlisted:
+		http.Error(w, "the target is not one of the chatbots of this exporter, which "+discoveryPath+" lists", http.StatusBadRequest)
 		return
+	case fetch.Unverified:
+		result := h.Source.FetchUnverified(ctx, chatbot)
+		if errors.Is(result.Err, fetch.ErrNoBudget) {
+			http.Error(w, "too many targets were not chatbots of the account; try again in a few seconds", http.StatusServiceUnavailable)
+			return
+		}
+		snapshot = collector.Snapshot{{Chatbot: chatbot, Result: result}}
+	default:
+		snapshot = h.collector(ctx, fetch.Configured{chatbot}).Fetch()
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(h.collector(ctx, fetch.Configured{chatbot}))
+	registry.MustRegister(snapshot)
 	h.handler(func() ([]*dto.MetricFamily, error) {
 		families, err := registry.Gather()
 		if r.Context().Err() != nil {

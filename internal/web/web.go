@@ -3,6 +3,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"io"
 	"math"
@@ -18,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
 )
@@ -37,13 +39,20 @@ type Options struct {
 	MaxRequests int
 }
 
+// Source fetches chatbots, as [fetch.Source] does.
+type Source interface {
+	collector.Fetcher
+	// FetchUnverified fetches a chatbot that is on no list.
+	FetchUnverified(ctx context.Context, chatbot client.Chatbot) fetch.Result
+}
+
 // Config is what the handler serves.
 type Config struct {
 	Options
 	// Directory knows the chatbots.
 	Directory fetch.Directory
 	// Source fetches them.
-	Source collector.Fetcher
+	Source Source
 	// Registry holds the metrics of the exporter itself. The handlers add theirs.
 	Registry *prometheus.Registry
 	Logger   log.Logger

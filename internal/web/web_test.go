@@ -69,7 +69,7 @@ func newHandlerOf(t *testing.T, api slowAPI, path string, chatbots ...client.Cha
 
 // newConfig returns a Config of an account for up to four requests at a time.
 func newConfig(api fetch.API, metrics *apimetrics.Metrics) fetch.Config {
-	return fetch.Config{API: api, Gate: fetch.NewGate(4, 30*time.Second), CountFailure: metrics.CountFailure, Logger: log.NewNopLogger()}
+	return fetch.Config{API: api, Gate: fetch.NewGate(4, 30*time.Second), Failures: fetch.NewFailures(metrics.CountFailure, log.NewNopLogger()), Logger: log.NewNopLogger()}
 }
 
 // newHandlerWith completes a Config, whose default path is /metrics.

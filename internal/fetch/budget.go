@@ -1,0 +1,37 @@
+package fetch
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// ErrNoBudget is the error of a fetch of an unverified chatbot without budget.
+var ErrNoBudget = errors.New("too many fetches of unknown chatbots failed")
+
+// budget limits the failures of chatbots that nobody knows and that never succeeded, so
+// that whoever probes for chatbots at random does not spend the API's patience. It is safe
+// for concurrent use.
+type budget struct{ failures *rate.Limiter }
+
+// newBudget returns a budget of ten failures that gains one each six seconds.
+func newBudget() budget { return budget{rate.NewLimiter(rate.Every(6*time.Second), 10)} }
+
+// check returns an error if there is no budget.
+func (b budget) check() error {
+	if b.failures.Tokens() < 1 {
+		return ErrNoBudget
+	}
+	return nil
+}
+
+// spend spends budget if the API answered that there is no such chatbot for the key. Other
+// failures hold nobody back.
+func (b budget) spend(err error) {
+	switch StatusOf(err) {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusUnprocessableEntity:
+		b.failures.Allow()
+	}
+}
