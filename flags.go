@@ -17,6 +17,7 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/backfill"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/check"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/flags"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
@@ -57,7 +58,23 @@ func parse(arguments []string, stdout io.Writer) (*settings, error) {
 	if s.command, err = flags.Parse(app, arguments); err != nil {
 		return nil, err
 	}
-	return s, nil
+	return s, checkIncremental(s.account.Source)
+}
+
+// minWindow is the shortest window of incremental mode.
+const minWindow = 5 * time.Minute
+
+// checkIncremental returns an error about flags that do not make an incremental mode.
+func checkIncremental(options fetch.SourceOptions) error {
+	switch {
+	case options.Window == 0:
+		return nil
+	case options.Window < minWindow:
+		return fmt.Errorf("--chatwize.window (CHATWIZE_WINDOW): is too short; minimum %s, or 0 to fetch full lists only", minWindow)
+	case options.FullInterval == 0:
+		return errors.New("--chatwize.full-interval (CHATWIZE_FULL_INTERVAL): must be above 0 with --chatwize.window; write a duration such as 1h")
+	}
+	return nil
 }
 
 // newApp returns the commands and flags, which write into the settings.
@@ -132,7 +149,7 @@ func (s *settings) addAccountFlags(app *kingpin.Application) {
 		"How long a discovered list of chatbots is kept.").
 		Envar("CHATWIZE_DISCOVERY_INTERVAL").Default("5m"), &account.DiscoveryInterval, 0)
 	flags.Duration(app.Flag("chatwize.window",
-		"Incremental mode: between full fetches, fetch only sessions younger than this; 0: off.").
+		"Incremental mode: between full fetches, fetch only sessions younger than this, at least 5m; 0: off.").
 		Envar("CHATWIZE_WINDOW").Default("0s"), &account.Source.Window, 0)
 	flags.Duration(app.Flag("chatwize.full-interval",
 		"In incremental mode, time from one full fetch to the next.").
