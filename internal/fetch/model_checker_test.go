@@ -89,10 +89,12 @@ func (c *modelChecker) request(s *modelServer, request *http.Request, endpoint s
 		c.fault("a request for %s with the parameter, which its server cannot", short(endpoint))
 	}
 	if !slices.ContainsFunc(c.scrapes, func(scrape *modelScrape) bool { return scrape.waits(endpoint, now) }) {
-		// It may follow on an answer at the very moment of the end.
+		// A caller may leave between the last check and the request, at the same moment. At
+		// the moment of a deadline, a request may only follow on an answer.
 		answers := s.answers[endpoint]
-		if len(answers) == 0 || !slices.ContainsFunc(c.scrapes, func(scrape *modelScrape) bool {
-			return (scrape.deadline.Equal(now) || scrape.left.Equal(now)) && scrape.wants(endpoint) && !answers[len(answers)-1].received.Before(scrape.start)
+		if !slices.ContainsFunc(c.scrapes, func(scrape *modelScrape) bool {
+			followsOn := len(answers) > 0 && !answers[len(answers)-1].received.Before(scrape.start)
+			return scrape.wants(endpoint) && (scrape.left.Equal(now) || scrape.deadline.Equal(now) && followsOn)
 		}) {
 			c.fault("a request for %s that nobody waits for", short(endpoint))
 		}
