@@ -32,6 +32,6 @@ func (b budget) check() error {
 func (b budget) spend(err error) {
 	switch StatusOf(err) {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusUnprocessableEntity:
-		b.failures.Allow()
+		b.failures.Reserve() // concurrent failures may take it below zero
 	}
 }

@@ -24,7 +24,7 @@ type call struct {
 
 	// Guarded by Source.mutex.
 	waiting  int               // number of those who wait
-	callers  []context.Context // of all who have waited
+	callers  []context.Context // of those who wait; of the last one also after it left
 	reported bool              // whether its failure has been counted and logged
 }
 
@@ -59,16 +59,17 @@ func (s *Source) wait(ctx context.Context, calls []*call) []Result {
 		case <-c.done:
 			results[i] = c.result
 		case <-ctx.Done():
-			s.leaveAll(calls[i:], results[i:], begun, context.Cause(ctx))
+			s.leaveAll(ctx, calls[i:], results[i:], begun)
 			return results
 		}
 	}
 	return results
 }
 
-// leaveAll leaves calls for a cause and sets their results. It starts with the last call,
+// leaveAll leaves calls after the end of ctx and sets their results. It starts with the last call,
 // so that none of them takes the slot of an earlier one that ends.
-func (s *Source) leaveAll(calls []*call, results []Result, begun time.Time, cause error) {
+func (s *Source) leaveAll(ctx context.Context, calls []*call, results []Result, begun time.Time) {
+	cause := context.Cause(ctx)
 	var ending []int
 	for i, c := range slices.Backward(calls) {
 		select {
@@ -77,7 +78,7 @@ func (s *Source) leaveAll(calls []*call, results []Result, begun time.Time, caus
 			continue
 		default:
 		}
-		if s.leave(c) {
+		if s.leave(ctx, c) {
 			c.cancel(cause)
 			ending = append(ending, i)
 			continue
@@ -94,10 +95,13 @@ func (s *Source) leaveAll(calls []*call, results []Result, begun time.Time, caus
 }
 
 // leave reports whether nobody waits for a call any more. Then nobody can join it.
-func (s *Source) leave(c *call) bool {
+func (s *Source) leave(ctx context.Context, c *call) bool {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	c.waiting--
+	if i := slices.Index(c.callers, ctx); i >= 0 && c.waiting > 0 {
+		c.callers = slices.Delete(c.callers, i, i+1)
+	}
 	if c.waiting == 0 {
 		s.remove(c)
 	}

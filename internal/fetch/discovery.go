@@ -147,6 +147,9 @@ func (d *Discovery) attempt(ctx context.Context, timeout time.Duration, due func
 	d.last = time.Now()
 	if err != nil {
 		d.next = time.Now().Add(min(d.Interval, rediscoveryInterval))
+		if d.namesOnly {
+			d.next = time.Now().Add(d.Interval)
+		}
 		return err
 	}
 	if response.Skipped > 0 && response.Skipped != d.skipped {

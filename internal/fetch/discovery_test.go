@@ -296,7 +296,7 @@ func TestNamed(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		api.err = &client.Error{Reason: client.Unauthorized, Status: 401}
 		want("Shop,Mine,", 0, 2)
-		time.Sleep(29 * time.Second)
+		time.Sleep(5*time.Minute - time.Second)
 		want("Shop,Mine,", 0, 2)
 		time.Sleep(5 * time.Second)
 		want("Shop,Mine,", 0, 3)

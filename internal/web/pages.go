@@ -3,8 +3,8 @@ package web
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -55,7 +55,7 @@ type page struct {
 type format struct {
 	encoding expfmt.Format
 	gzip     bool
-	names    string // of the metrics that are wanted; empty: all
+	names    string // the metrics that are wanted, quoted; [] for all
 }
 
 // serve serves a page, unless the client disconnects. w must be of [gzhttp].
@@ -66,7 +66,7 @@ func (s *pages) serve(w http.ResponseWriter, r *http.Request, timeout time.Durat
 	made := s.wait(r, p, format{
 		encoding: expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...),
 		gzip:     gzip,
-		names:    strings.Join(r.URL.Query()["name[]"], "\n"),
+		names:    fmt.Sprintf("%q", r.URL.Query()["name[]"]),
 	})
 	if made != nil {
 		made.send(w)
