@@ -10,6 +10,10 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
 
+// minPatience is how long callers wait at least before a fetch that they leave counts as
+// failed for the order of later ones, if that of the same chatbot before succeeded.
+const minPatience = time.Second
+
 // call is a fetch of a chatbot that several may wait for.
 type call struct {
 	chatbot    client.Chatbot
@@ -26,6 +30,7 @@ type call struct {
 	waiting  int               // number of those who wait
 	callers  []context.Context // of those who wait; of the last one also after it left
 	reported bool              // whether its failure has been counted and logged
+	insisted bool              // whether it is tried although the key was refused
 }
 
 // join returns the call of next's chatbot that has not ended, or next itself, and reports
@@ -43,6 +48,7 @@ func (s *Source) join(ctx context.Context, next *call) (c *call, isNew bool) {
 	}
 	c.callers = append(c.callers, ctx)
 	c.waiting++
+	c.insisted = c.insisted || next.insisted
 	return c, isNew
 }
 
@@ -130,7 +136,8 @@ func (s *Source) remove(c *call) {
 // start starts calls in their order, each as soon as there is a slot.
 func (s *Source) start(calls []*call) {
 	for _, c := range calls {
-		if err := s.acquire(c); err != nil {
+		release, err := s.acquire(c)
+		if err != nil {
 			now := time.Now()
 			took := now.Sub(c.begun)
 			if errors.Is(err, errRefused) {
@@ -142,44 +149,75 @@ func (s *Source) start(calls []*call) {
 		go func() {
 			result := s.run(c)
 			c.refusals.add(result.Err) // before the slot is released
-			s.Gate.release()
+			release()
 			s.end(c, result)
 		}()
 	}
 }
 
-// acquire waits for a slot for a call.
-func (s *Source) acquire(c *call) error {
+// acquire waits for a slot for a call, which release gives back.
+func (s *Source) acquire(c *call) (release func(), err error) {
 	if err := s.mayBegin(c); err != nil {
-		return err
+		return nil, err
+	}
+	releaseBudget := func() {}
+	if s.needsBudget(c) {
+		if releaseBudget, err = s.budget.acquire(c.ctx); err != nil {
+			return nil, s.Gate.noSlot(err)
+		}
 	}
 	if err := s.Gate.acquire(c.ctx); err != nil {
-		return err
+		releaseBudget()
+		return nil, err
 	}
-	err := s.mayBegin(c)
+	release = func() {
+		s.Gate.release()
+		releaseBudget()
+	}
+	err = s.mayBegin(c)
 	if cause := s.abandoned(c); err == nil && cause != nil {
 		// The end of a scrape releases slots. No request must begin then.
 		c.cancel(cause)
 		err = s.Gate.noSlot(cause)
 	}
 	if err != nil {
-		s.Gate.release()
+		release()
+		return nil, err
 	}
-	return err
+	return release, nil
 }
+
+// needsBudget reports whether nobody knows if a call's chatbot exists.
+func (s *Source) needsBudget(c *call) bool { return c.unverified && !s.hasSucceeded(c.key) }
 
 // mayBegin returns why a call must not begin a request now.
 func (s *Source) mayBegin(c *call) error {
 	if err := s.Gate.checkPause(c.key); err != nil {
 		return err
 	}
-	if err := s.Gate.checkRefusals(c.refusals); err != nil {
+	if err := s.checkRefusals(c); err != nil {
 		return err
 	}
-	if c.unverified && !s.hasSucceeded(c.key) {
+	if s.needsBudget(c) {
 		return s.budget.check()
 	}
 	return nil
+}
+
+// checkRefusals returns an error if too many answers refused the key. Then nobody can
+// join the call, as a probe must be tried.
+func (s *Source) checkRefusals(c *call) error {
+	err := s.Gate.checkRefusals(c.refusals)
+	if err == nil {
+		return nil
+	}
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if c.insisted {
+		return nil
+	}
+	s.remove(c)
+	return err
 }
 
 // abandoned returns why nobody waits for a call any more, or nil. Those who leave at
@@ -205,7 +243,7 @@ func (s *Source) abandoned(c *call) (cause error) {
 func (s *Source) run(c *call) Result {
 	ctx, cancel := context.WithTimeout(c.ctx, s.Gate.timeout)
 	defer cancel()
-	state := s.stateOf(c.key)
+	state, unknown := s.stateOf(c.key), s.needsBudget(c)
 	begun := time.Now()
 	fetched, err := try(ctx, s.Gate, c.key, func(ctx context.Context) (fetched, error) {
 		return s.fetchTally(ctx, c.chatbot, &state)
@@ -224,10 +262,14 @@ func (s *Source) run(c *call) Result {
 	default:
 		state.last = result
 	}
-	if c.unverified && state.last.Finished.IsZero() {
+	if unknown {
 		s.budget.spend(err)
 	}
-	if !isPaused(err) {
+	switch {
+	case isPaused(err):
+	case c.ctx.Err() != nil && state.succeeded && result.Took < max(minPatience, 2*state.last.Took):
+		state.took = max(state.took, result.Took) // the callers were in a hurry
+	default:
 		state.took, state.tried, state.succeeded = result.Took, begun, err == nil
 	}
 	s.remember(c.key, state)

@@ -75,7 +75,7 @@ func (n *Named) withNames(ctx context.Context, chatbots []client.Chatbot) []clie
 	if n.asked.CompareAndSwap(false, true) {
 		list, _ = n.names.Chatbots(ctx)
 	} else {
-		list = n.names.refreshLater()
+		list = n.names.refreshLater(ctx)
 	}
 	names := map[string]string{}
 	for _, chatbot := range list {

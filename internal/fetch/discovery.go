@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-kit/log/level"
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
@@ -16,8 +17,8 @@ import (
 // the next for a chatbot that is not on the list.
 const rediscoveryInterval = 30 * time.Second
 
-// minAttempt is the least timeout of an attempt, however short the scrape timeout of its
-// caller is: half of Prometheus's default.
+// minAttempt is the least timeout of an attempt, however short the scrape timeouts of the
+// callers are: half of Prometheus's default.
 const minAttempt = 5 * time.Second
 
 // DiscoveryOptions are the settings of a [Discovery].
@@ -27,8 +28,9 @@ type DiscoveryOptions struct {
 	// OnAttempt is called after each attempt to fetch the list.
 	OnAttempt func(succeeded bool)
 
-	// namesOnly is for a list that nobody depends on: an attempt takes minAttempt at most,
-	// and failures are not counted, and logged at debug.
+	// namesOnly is for a list that nobody depends on: an attempt is one request, takes
+	// minAttempt at most and never pauses the account. Failures are not counted, and logged
+	// at debug.
 	namesOnly bool
 }
 
@@ -40,22 +42,29 @@ type Discovery struct {
 
 	mutex    sync.Mutex
 	chatbots []client.Chatbot
-	listed   bool      // whether there is a list, which may be empty
-	last     time.Time // when the last attempt ended
-	next     time.Time // when the next attempt is due
-	skipped  int       // number of entries left out of the last list
+	listed   bool          // whether there is a list, which may be empty
+	err      error         // of the last attempt
+	last     time.Time     // when the last attempt ended
+	next     time.Time     // when the next attempt is due
+	skipped  int           // number of entries left out of the last list
+	patience time.Duration // longest that a caller since the last attempt would have waited
+	// failures limits how often the list is fetched while there is none.
+	failures *rate.Limiter
 }
 
 // NewDiscovery returns a Discovery.
 func NewDiscovery(config Config, options DiscoveryOptions) *Discovery {
-	return &Discovery{Config: config, DiscoveryOptions: options}
+	return &Discovery{Config: config, DiscoveryOptions: options, failures: newFailureLimiter()}
 }
 
 // Chatbots returns the chatbots of the account. It returns the previous list if a new
 // one is due but fails or takes more than half of the time that ctx leaves. Without a
-// previous list it returns the error.
+// previous list it returns the error, that of the last attempt after ten failures in a
+// minute.
 func (d *Discovery) Chatbots(ctx context.Context) ([]client.Chatbot, error) {
-	chatbots, listed, err := d.refresh(ctx, func() bool { return !d.listed || !time.Now().Before(d.next) })
+	chatbots, listed, err := d.refresh(ctx, func() bool {
+		return !time.Now().Before(d.next) || !d.listed && d.failures.Tokens() >= 1
+	})
 	if listed {
 		return chatbots, nil
 	}
@@ -81,51 +90,58 @@ func (d *Discovery) Chatbot(ctx context.Context, uuid string) (client.Chatbot, S
 	return client.Chatbot{UUID: uuid}, Unverified
 }
 
-// refreshLater returns the list, and begins an attempt if one is due.
-func (d *Discovery) refreshLater() []client.Chatbot {
+// refreshLater returns the list. If an attempt is due, it begins when ctx ends, so that
+// it takes no slot from what is fetched until then.
+func (d *Discovery) refreshLater(ctx context.Context) []client.Chatbot {
 	due := func() bool { return !time.Now().Before(d.next) }
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	if due() {
-		d.attempts.DoChan("", func() (any, error) { return nil, d.attempt(context.Background(), min(d.Gate.timeout, minAttempt), due) })
+		context.AfterFunc(ctx, func() {
+			d.attempts.DoChan("", func() (any, error) { return nil, d.attempt(context.WithoutCancel(ctx), minAttempt, due) })
+		})
 	}
 	return d.chatbots
 }
 
-// refresh returns the list, whether there is one, and the error of the attempt that it
-// made if one was due. It waits for at most half of the time that ctx leaves. With a
-// previous list the attempt ends then, to release its slot, but not before minAttempt;
-// without one, it goes on for the next caller.
+// refresh returns the list, whether there is one, and the error of the last attempt, which
+// is made now if it is due. It waits for at most half of the time that ctx leaves. With a
+// previous list the attempt ends, to release its slot, when the most patient of the callers
+// since the last one would leave, but not before minAttempt; without one, it goes on for
+// the next caller.
 func (d *Discovery) refresh(ctx context.Context, due func() bool) (chatbots []client.Chatbot, listed bool, err error) {
 	d.mutex.Lock()
-	isDue, listed := due(), d.listed
+	waiting, patience := ctx, d.Gate.timeout
+	if deadline, ok := ctx.Deadline(); ok {
+		half := time.Until(deadline) / 2
+		patience = min(patience, half)
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithTimeout(ctx, half)
+		defer cancel()
+	}
+	d.patience = max(d.patience, patience)
+	isDue, timeout := due(), d.Gate.timeout
+	if d.namesOnly {
+		timeout = minAttempt
+	} else if d.listed {
+		timeout = min(timeout, max(d.patience, minAttempt))
+	}
 	d.mutex.Unlock()
 	if isDue {
-		timeout := d.Gate.timeout
-		if d.namesOnly {
-			timeout = min(timeout, minAttempt)
-		}
-		patience := ctx
-		if deadline, ok := ctx.Deadline(); ok {
-			half := time.Until(deadline) / 2
-			if listed {
-				timeout = min(timeout, max(half, minAttempt))
-			}
-			var cancel context.CancelFunc
-			patience, cancel = context.WithTimeout(ctx, half)
-			defer cancel()
-		}
 		free := context.WithoutCancel(ctx)
 		attempt := d.attempts.DoChan("", func() (any, error) { return nil, d.attempt(free, timeout, due) })
 		select {
 		case result := <-attempt:
 			err = result.Err
-		case <-patience.Done():
-			err = context.Cause(patience)
+		case <-waiting.Done():
+			err = context.Cause(waiting)
 		}
 	}
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
+	if err == nil {
+		err = d.err
+	}
 	return d.chatbots, d.listed, err
 }
 
@@ -140,12 +156,19 @@ func (d *Discovery) attempt(ctx context.Context, timeout time.Duration, due func
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	response, err := Do(ctx, d.Gate, client.EndpointChatbots, d.API.Chatbots)
+	var response *client.ChatbotsResponse
+	var err error
+	if d.namesOnly {
+		response, err = doOnce(ctx, d.Gate, d.API.Chatbots)
+	} else {
+		response, err = Do(ctx, d.Gate, client.EndpointChatbots, d.API.Chatbots)
+	}
 	d.report(err)
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	d.last = time.Now()
+	d.last, d.err, d.patience = time.Now(), err, 0
 	if err != nil {
+		d.failures.Reserve()
 		d.next = time.Now().Add(min(d.Interval, rediscoveryInterval))
 		if d.namesOnly {
 			d.next = time.Now().Add(d.Interval)

@@ -272,7 +272,9 @@ func TestNamed(t *testing.T) {
 		want := func(names string, took time.Duration, requests int) {
 			t.Helper()
 			begun := time.Now()
-			chatbots, err := named.Chatbots(t.Context())
+			ctx, cancel := context.WithCancel(t.Context())
+			chatbots, err := named.Chatbots(ctx)
+			cancel()
 			var got []string
 			for _, chatbot := range chatbots {
 				got = append(got, chatbot.Name)
@@ -422,9 +424,14 @@ func TestDiscoveryRetries(t *testing.T) {
 // A caller in a hurry does not wait, and does not make the discovery of a new list fail.
 func TestDiscoveryInAHurry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := &listing{chatbots: []client.Chatbot{{UUID: shopUUID}}, takes: time.Second}
+		api := &listing{chatbots: []client.Chatbot{{UUID: shopUUID}}, takes: 12 * time.Second}
 		discovery, _, registry := newDiscovery(api, log.NewNopLogger())
 		if _, err := discovery.Chatbots(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		patient, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if _, err := discovery.Chatbots(patient); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Minute)
@@ -435,7 +442,7 @@ func TestDiscoveryInAHurry(t *testing.T) {
 		if chatbots, err := discovery.Chatbots(hurried); len(chatbots) != 1 || chatbots[0].UUID != shopUUID || err != nil || time.Since(start) != 50*time.Millisecond {
 			t.Errorf("got %v, %v after %v", chatbots, err, time.Since(start))
 		}
-		time.Sleep(time.Second)
+		time.Sleep(12 * time.Second)
 		wantUp(t, registry, "1", client.Timeout, 0)
 		if chatbots, err := discovery.Chatbots(t.Context()); len(chatbots) != 1 || chatbots[0].UUID != deskUUID || err != nil || api.requests != 2 {
 			t.Errorf("got %v, %v after %d requests", chatbots, err, api.requests)

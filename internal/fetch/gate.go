@@ -6,11 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
@@ -32,8 +32,9 @@ type Gate struct {
 	timeout     time.Duration
 
 	mutex       sync.Mutex
-	pauses      map[string]pause // by key; see pauseAccount
-	listRefused bool             // whether the last answer to the list of chatbots refused the key
+	paused      pause                     // of the account
+	pauses      *lru.Cache[string, pause] // by the key given to [Do]
+	listRefused bool                      // whether the last answer to the list of chatbots refused the key
 }
 
 // pause is a time without requests.
@@ -42,16 +43,21 @@ type pause struct {
 	reason client.Reason
 }
 
-// pauseAccount is the key of the pause of the whole account. Other pauses have the key
-// given to [Do].
-const pauseAccount = ""
+// orLater returns the pause that ends later, p if both end at the same time.
+func (p pause) orLater(other pause) pause {
+	if other.end.After(p.end) {
+		return other
+	}
+	return p
+}
 
 // NewGate returns a Gate for up to concurrency fetches at a time, each of which may
 // take up to timeout, including its retries.
 func NewGate(concurrency int, timeout time.Duration) *Gate {
+	pauses, _ := lru.New[string, pause](maxStates) // fails only for sizes below 1
 	return &Gate{
 		slots: semaphore.NewWeighted(int64(concurrency)), concurrency: concurrency, timeout: timeout,
-		pauses: map[string]pause{},
+		pauses: pauses,
 	}
 }
 
@@ -72,6 +78,18 @@ func DoPatiently[T any](ctx context.Context, g *Gate, key string, fetch func(con
 				return fetched, err
 			}
 		}
+	})
+}
+
+// doOnce waits for a slot and then calls fetch once. It fails at once during a pause of
+// the account, and begins none.
+func doOnce[T any](ctx context.Context, g *Gate, fetch func(context.Context) (T, error)) (T, error) {
+	return withSlot(ctx, g, func(ctx context.Context) (T, error) {
+		if err := g.checkPause(""); err != nil {
+			var nothing T
+			return nothing, err
+		}
+		return fetch(ctx)
 	})
 }
 
@@ -147,18 +165,17 @@ func (g *Gate) pauseAfter(key string, err error) error {
 	if !errors.As(err, &failure) || failure.RetryAfter <= 0 {
 		return err
 	}
-	if failure.Reason == client.RateLimited {
-		key = pauseAccount
-	}
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	now := time.Now()
-	maps.DeleteFunc(g.pauses, func(_ string, p pause) bool { return !now.Before(p.end) })
-	next := pause{now.Add(failure.RetryAfter), failure.Reason}
-	if current := g.pauses[key]; current.end.After(next.end) {
-		next = current
+	next := pause{time.Now().Add(failure.RetryAfter), failure.Reason}
+	if failure.Reason == client.RateLimited {
+		g.paused = g.paused.orLater(next)
+		next = g.paused
+	} else {
+		current, _ := g.pauses.Get(key)
+		next = current.orLater(next)
+		g.pauses.Add(key, next)
 	}
-	g.pauses[key] = next
 	return &Error{Reason: failure.Reason, PausedUntil: next.end, Err: err}
 }
 
@@ -169,10 +186,8 @@ var errPaused = errors.New("the API wants no requests")
 func (g *Gate) checkPause(key string) error {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	p := g.pauses[pauseAccount]
-	if own := g.pauses[key]; own.end.After(p.end) {
-		p = own
-	}
+	own, _ := g.pauses.Get(key)
+	p := g.paused.orLater(own)
 	if !time.Now().Before(p.end) {
 		return nil
 	}

@@ -49,7 +49,7 @@ func (s *Source) fetchTally(ctx context.Context, chatbot client.Chatbot, state *
 	}
 	// Sessions were deleted or added late, or this is not what was asked for. The full
 	// list decides.
-	if pause := s.Gate.checkPause(chatbot.UUID); pause != nil {
+	if pause := s.Gate.checkPause(client.CanonicalUUID(chatbot.UUID)); pause != nil {
 		return fetched{}, pause
 	}
 	before := state.inSpan

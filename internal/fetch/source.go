@@ -34,7 +34,7 @@ type Source struct {
 	Config
 	SourceOptions
 
-	budget budget
+	budget *budget
 
 	mutex sync.Mutex
 	calls map[string]*call // that have not ended, by canonical UUID
@@ -50,7 +50,7 @@ const maxStates = 20_000
 
 // NewSource returns a Source.
 func NewSource(config Config, options SourceOptions) *Source {
-	s := &Source{Config: config, SourceOptions: options, budget: newBudget(), calls: map[string]*call{}}
+	s := &Source{Config: config, SourceOptions: options, budget: newBudget(config.Gate.concurrency), calls: map[string]*call{}}
 	s.succeeded, _ = lru.New[string, state](maxStates) // fails only for sizes below 1
 	s.others, _ = lru.New[string, state](maxStates)
 	return s
@@ -100,12 +100,12 @@ type Result struct {
 // It starts with the chatbots whose last fetch succeeded, the fastest first, and goes on
 // with those tried longest ago. So chatbots that hang or are refused delay the others in
 // one scrape only. Once several answers in a row refuse the key, it begins no further
-// request.
+// request, unless there is only one chatbot.
 func (s *Source) FetchAll(ctx context.Context, chatbots []client.Chatbot) []Result {
 	calls := make([]*call, len(chatbots))
 	refusals := &refusals{}
 	for i, chatbot := range chatbots {
-		calls[i] = &call{chatbot: chatbot, key: client.CanonicalUUID(chatbot.UUID), refusals: refusals}
+		calls[i] = &call{chatbot: chatbot, key: client.CanonicalUUID(chatbot.UUID), refusals: refusals, insisted: len(chatbots) == 1}
 	}
 	return s.fetch(ctx, calls)
 }
@@ -114,7 +114,7 @@ func (s *Source) FetchAll(ctx context.Context, chatbots []client.Chatbot) []Resu
 // [ErrNoBudget] if too many such fetches failed.
 func (s *Source) FetchUnverified(ctx context.Context, chatbot client.Chatbot) Result {
 	key := client.CanonicalUUID(chatbot.UUID)
-	return s.fetch(ctx, []*call{{chatbot: chatbot, key: key, refusals: &refusals{}, unverified: true}})[0]
+	return s.fetch(ctx, []*call{{chatbot: chatbot, key: key, refusals: &refusals{}, unverified: true, insisted: true}})[0]
 }
 
 // fetch joins or starts calls and returns their results.
