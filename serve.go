@@ -93,8 +93,11 @@ func newServer(handler http.Handler, errorLog *stdlog.Logger) *http.Server {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10, // bytes
 		ConnContext:       web.ConnContext,
-		// Ends connections that take nothing of what no handler waits for.
-		HTTP2: &http.HTTP2Config{WriteByteTimeout: 30 * time.Second},
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 10, // each takes about 20 KiB, if its response is not read
+			// Ends connections that take nothing of what no handler waits for.
+			WriteByteTimeout: 30 * time.Second,
+		},
 
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     errorLog,

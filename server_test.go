@@ -8,8 +8,10 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,4 +197,50 @@ func TestPanic(t *testing.T) {
 		}
 		contains(t, logged.String(), "http: panic serving", "bug")
 	})
+}
+
+// A connection has ten HTTP/2 streams at a time. A client that needs more dials again.
+func TestHTTP2Streams(t *testing.T) {
+	const requests, most = 25, 10
+	var mutex sync.Mutex
+	streams := map[string]int{}
+	var arrived sync.WaitGroup
+	arrived.Add(requests)
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = newServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/first" {
+			return
+		}
+		mutex.Lock()
+		streams[r.Proto+" "+r.RemoteAddr]++
+		mutex.Unlock()
+		arrived.Done()
+		arrived.Wait()
+	}), stdlog.New(io.Discard, "", 0))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	get := func(path string) {
+		response, err := server.Client().Get(server.URL + path)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = response.Body.Close()
+	}
+	get("/first") // the limit is known from then on
+	var clients sync.WaitGroup
+	for range requests {
+		clients.Go(func() { get("/") })
+	}
+	clients.Wait()
+	total := 0
+	for connection, n := range streams {
+		if total += n; n > most || !strings.HasPrefix(connection, "HTTP/2.0 ") {
+			t.Errorf("%s: %d requests at a time, want up to %d", connection, n, most)
+		}
+	}
+	if total != requests {
+		t.Errorf("%d requests, want %d", total, requests)
+	}
 }

@@ -3,7 +3,6 @@ package web
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -13,6 +12,10 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 )
+
+// maxFiltered is the maximum number of requests for some metrics by name (name[]) at a
+// time. Others wait. There are too many sets of names to share their responses.
+const maxFiltered = 4
 
 // sharingTime is how long after its first scrape a page may be shared.
 const sharingTime = time.Second
@@ -28,6 +31,7 @@ type pages struct {
 	// encoding guards buffer. One page is encoded at a time, as each takes memory.
 	encoding sync.Mutex
 	buffer   bytes.Buffer
+	filtered chan struct{} // has one element for each request with names
 
 	mutex sync.Mutex
 	open  map[time.Duration]*page // that can be shared, by timeout
@@ -55,23 +59,39 @@ type page struct {
 type format struct {
 	encoding expfmt.Format
 	gzip     bool
-	names    string // the metrics that are wanted, quoted; [] for all
+}
+
+func newPages(gather func(context.Context) ([]*dto.MetricFamily, error), encode func(*http.Request, prometheus.GathererFunc, *bytes.Buffer) *response) *pages {
+	return &pages{gather: gather, encode: encode, filtered: make(chan struct{}, maxFiltered), open: map[time.Duration]*page{}}
 }
 
 // serve serves a page, unless the client disconnects. w must be of [gzhttp].
 func (s *pages) serve(w http.ResponseWriter, r *http.Request, timeout time.Duration) {
 	_, gzip := w.(*gzhttp.GzipResponseWriter)
+	if isFiltered(r) {
+		select {
+		case s.filtered <- struct{}{}:
+			defer func() {
+				_ = http.NewResponseController(w).Flush()
+				<-s.filtered
+			}()
+		case <-r.Context().Done():
+			return
+		}
+	}
 	p := s.join(r.Context(), timeout)
 	defer s.leave(p)
 	made := s.wait(r, p, format{
 		encoding: expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...),
 		gzip:     gzip,
-		names:    fmt.Sprintf("%q", r.URL.Query()["name[]"]),
 	})
 	if made != nil {
 		made.send(w)
 	}
 }
+
+// isFiltered reports whether a request is for some metrics only.
+func isFiltered(r *http.Request) bool { return r.URL.Query().Has("name[]") }
 
 // join returns the page for a scrape.
 func (s *pages) join(ctx context.Context, timeout time.Duration) *page {
@@ -103,8 +123,12 @@ func (s *pages) begin(ctx context.Context, timeout time.Duration) *page {
 		s.close(p)
 	})
 	go func() {
-		defer close(p.gathered)
-		p.families, p.err = s.gather(ctx)
+		families, err := s.gather(ctx)
+		s.mutex.Lock()
+		defer s.mutex.Unlock()
+		p.families, p.err = families, err
+		s.drop(p)
+		close(p.gathered)
 	}()
 	return p
 }
@@ -123,6 +147,9 @@ func (s *pages) wait(r *http.Request, p *page, in format) *response {
 	}
 	if r.Context().Err() != nil {
 		return nil
+	}
+	if isFiltered(r) {
+		return s.encodePage(r, p)
 	}
 	s.mutex.Lock()
 	encoded, ok := p.responses[in]

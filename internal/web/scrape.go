@@ -28,13 +28,13 @@ type scrapeHandler struct {
 	// compressed makes a handler compress its responses.
 	compressed func(http.Handler) http.HandlerFunc
 	families   familyCache
-	pages      pages
+	pages      *pages
 }
 
 func newScrapeHandler(config Config, compressed func(http.Handler) http.HandlerFunc) *scrapeHandler {
 	h := &scrapeHandler{Config: config, compressed: compressed}
 	h.handler(nil) // registers its counters, so that the first page has them
-	h.pages = pages{gather: h.gather, encode: h.encode, open: map[time.Duration]*page{}}
+	h.pages = newPages(h.gather, h.encode)
 	return h
 }
 
