@@ -39,7 +39,14 @@ func TestMisplacedKey(t *testing.T) {
 			if flag.Name == "log.level" {
 				debug = "--log.format=json"
 			}
-			for _, value := range []string{misplacedKey, file} {
+			values := []string{misplacedKey, file}
+			if flag.Name == "chatwize.url" {
+				for _, address := range []string{"", "127.0.0.1:1/brand/", "x@127.0.0.1:", "127.0.0.1?", "x:"} {
+					values = append(values, "http://"+address+misplacedKey)
+				}
+				values = append(values, "http://"+misplacedKey+"@127.0.0.1", "http://"+misplacedKey+":1", misplacedKey+"://127.0.0.1")
+			}
+			for _, value := range values {
 				try(t, nil, command, debug, "--"+flag.Name+"="+value)
 				if !flag.IsBoolFlag() {
 					try(t, nil, command, debug, "--"+flag.Name, value)

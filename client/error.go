@@ -10,8 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -97,6 +99,8 @@ var (
 	ErrNotHTTP       = errors.New("the answer is not HTTP")
 	errBroken        = errors.New("the connection was closed")
 	errRedirect      = errors.New("the API redirects to an invalid URL")
+	errProxyAddress  = errors.New("the address of the proxy in the environment is not a URL")
+	errOperation     = errors.New("it failed")
 )
 
 // statusError returns the Error for a response to a request for a URL, with a status
@@ -194,7 +198,7 @@ func transportError(ctx context.Context, err error) *Error {
 	case errors.As(err, &operation):
 		// A reset connection is transient, a failed connect is not.
 		connected := operation.Op == "read" || operation.Op == "write"
-		return &Error{Reason: Network, Transient: connected, Err: fmt.Errorf("talking to the API: %w", operation)}
+		return &Error{Reason: Network, Transient: connected, Err: fmt.Errorf("talking to the API: %w", withoutNames(operation))}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return &Error{Reason: Network, Transient: true, Err: fmt.Errorf("talking to the API: %w", errBroken)}
 	case errors.As(err, &proxy):
@@ -212,6 +216,8 @@ func transportError(ctx context.Context, err error) *Error {
 	switch text := err.Error(); {
 	case strings.Contains(text, "response headers exceeded"), strings.Contains(text, "response header list larger"):
 		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", ErrLargeHeaders)}
+	case strings.HasPrefix(text, "invalid proxy address"):
+		return &Error{Reason: Network, Err: errProxyAddress}
 	case strings.HasPrefix(text, "failed to parse Location header"):
 		return &Error{Reason: UnexpectedStatus, Err: errRedirect}
 	case strings.HasPrefix(text, "stream error: "), strings.HasPrefix(text, "http2: "):
@@ -219,6 +225,41 @@ func transportError(ctx context.Context, err error) *Error {
 	default:
 		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", ErrNotHTTP)}
 	}
+}
+
+// withoutNames returns an error of the network without names of hosts. A name in the
+// address of the API or of a proxy may be an API key in the wrong place.
+func withoutNames(operation *net.OpError) *net.OpError {
+	shown := &net.OpError{
+		Op: operation.Op, Net: operation.Net, Source: withoutName(operation.Source), Addr: withoutName(operation.Addr), Err: errOperation,
+	}
+	var (
+		inner  *net.OpError
+		lookup *net.DNSError
+		call   *os.SyscallError
+		number syscall.Errno
+	)
+	switch {
+	case errors.As(operation.Err, &inner):
+		shown.Err = withoutNames(inner)
+	case errors.As(operation.Err, &lookup):
+		shown.Err = fmt.Errorf("looking up the host: %s", lookup.Err)
+	case errors.As(operation.Err, &call):
+		shown.Err = call
+	case errors.As(operation.Err, &number):
+		shown.Err = number
+	case operation.Op == "remote error", operation.Op == "local error": // alerts of TLS
+		shown.Err = operation.Err
+	}
+	return shown
+}
+
+// withoutName returns an address if it consists of numbers only, otherwise nil.
+func withoutName(address net.Addr) net.Addr {
+	if tcp, ok := address.(*net.TCPAddr); ok && tcp != nil {
+		return &net.TCPAddr{IP: tcp.IP, Port: tcp.Port}
+	}
+	return nil
 }
 
 // certificateError returns what is wrong with a certificate, without the names in it.

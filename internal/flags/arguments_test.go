@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -270,6 +271,29 @@ func TestTexts(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%q: got %s, want %s", given, got, want)
+		}
+	}
+}
+
+// A URL is shown without a host or path that may be an API key.
+func TestShownURL(t *testing.T) {
+	const key = "eyJhbGciOiJIUzI1NiJ9.Wrong-Place_0815"
+	for text, want := range map[string]string{
+		"https://app.chatwize.ai":         "https://app.chatwize.ai",
+		"http://127.0.0.1:8080/brand/":    "http://127.0.0.1:8080/brand/",
+		"http://[2001:db8::1]:8080":       "http://[2001:db8::1]:8080",
+		"https://" + key:                  "https://<not shown>",
+		"https://" + key + ":1/brand":     "https://<not shown>/brand",
+		"https://app.chatwize.ai/" + key:  "https://app.chatwize.ai/<not shown>",
+		"https://x/brand/%4B" + key + "/": "https://x/<not shown>",
+		"http://[fe80::1%25" + key + "]":  "http://<not shown>",
+	} {
+		u, err := url.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := flags.ShownURL(u); got != want {
+			t.Errorf("%s is shown as %s, want %s", text, got, want)
 		}
 	}
 }

@@ -1,8 +1,12 @@
 package flags
 
 import (
+	"net/netip"
+	"net/url"
 	"os"
 	"regexp"
+	"slices"
+	"strings"
 )
 
 // word is a text that is no API key: keys are longer or have capital letters.
@@ -17,4 +21,19 @@ func Quotable(text string) bool {
 	}
 	_, err := os.Stat(text)
 	return err == nil
+}
+
+// ShownURL returns u as a log line may show it: without a host or a path that may be an
+// API key in the wrong place.
+func ShownURL(u *url.URL) string {
+	const hidden = "<not shown>"
+	host, path := u.Host, u.Path
+	// Addresses with a zone are not shown: a zone can be any text.
+	if address, err := netip.ParseAddr(u.Hostname()); !word.MatchString(u.Hostname()) && (err != nil || address.Zone() != "") {
+		host = hidden
+	}
+	if slices.ContainsFunc(strings.Split(path, "/"), func(part string) bool { return part != "" && !word.MatchString(part) }) {
+		path = "/" + hidden
+	}
+	return u.Scheme + "://" + host + path
 }
