@@ -159,7 +159,7 @@ func TestBackfillFails(t *testing.T) {
 			"--end: is before --start; give a later --end or an earlier --start", ""},
 		"--end in the future": {[]string{output, "--end=" + time.Now().Add(time.Hour).Format(time.RFC3339)}, simulator.Fault{},
 			"--end: is in the future; remove it to write until now", ""},
-		"a missing folder": {[]string{"--output=" + filepath.Join(folder, key, "history.om")}, simulator.Fault{},
+		"a missing folder": {[]string{"--output=" + filepath.Join(folder, misplacedKey, "history.om")}, simulator.Fault{},
 			"--output: cannot be written: ", writeHint},
 		"a folder as the file": {[]string{"--output=" + folder}, simulator.Fault{},
 			"--output: cannot be written: is not a regular file", writeHint},
@@ -172,6 +172,7 @@ func TestBackfillFails(t *testing.T) {
 				!strings.HasPrefix(got.stderr, "chatwize_exporter: error: backfill: "+test.begins) || !strings.HasSuffix(got.stderr, test.ends+"\n") {
 				t.Errorf("got %+v, want %s … %s", got, test.begins, test.ends)
 			}
+			wantNothingOf(t, got.stderr, misplacedKey, "")
 			wantFiles(t, folder)
 		})
 	}

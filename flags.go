@@ -19,6 +19,7 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/internal/check"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/flags"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/secret"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
 
@@ -37,6 +38,7 @@ const tokenVariable = "CHATWIZE_TOKEN"
 // settings are the command and the values of all flags.
 type settings struct {
 	command   string
+	given     *flags.Given
 	account   accounts.Config
 	tokenFile string
 	web       web.Options
@@ -87,6 +89,7 @@ func (s *settings) newApp() *kingpin.Application {
 	s.addAccountFlags(app)
 	s.addWebFlags(app)
 	s.addLogFlags(app)
+	s.given = flags.NewGiven(app)
 	return app
 }
 
@@ -195,8 +198,17 @@ func (s *settings) setKey(ctx context.Context, account *accounts.Config) error {
 	default:
 		return errors.New("there is no API key: write it into a file and name that with " + flag + ", or set " + tokenVariable)
 	}
-	if _, err := account.Key(ctx); err != nil {
+	if _, err := account.Keys.Watch(account.Key)(ctx); err != nil {
 		return fmt.Errorf("%s: %w", source, err)
+	}
+	return nil
+}
+
+// checkMisplaced returns an error if a key is in a flag or in the address of a proxy. It
+// would be shown, or sent to others.
+func (s *settings) checkMisplaced(keys *secret.Keys) error {
+	if name, found := s.given.Find(keys.In); found {
+		return fmt.Errorf("%s: contains the API key, which others could see there; remove it", name)
 	}
 	return nil
 }

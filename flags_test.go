@@ -20,6 +20,7 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/internal/backfill"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/check"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/secret"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
 
@@ -36,7 +37,7 @@ func parseFor(t *testing.T, environment, arguments []string, listen, webConfig s
 		*got.listen.WebConfigFile != webConfig || *got.listen.WebSystemdSocket {
 		t.Errorf("listens at %q with configuration %q", addresses, *got.listen.WebConfigFile)
 	}
-	got.listen, got.webConfigGiven = nil, false
+	got.listen, got.given, got.webConfigGiven = nil, nil, false
 	return got, nil
 }
 
@@ -242,7 +243,7 @@ func TestSetKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			setEnvironment(t, []string{"CHATWIZE_TOKEN=" + test.token})
 			s := &settings{tokenFile: test.file}
-			var account accounts.Config
+			account := accounts.Config{Keys: &secret.Keys{}}
 			err := s.setKey(t.Context(), &account)
 			if test.want != "" {
 				if err == nil || !strings.HasPrefix(err.Error(), test.want) || strings.Contains(err.Error(), key) ||

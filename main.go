@@ -21,6 +21,7 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/flags"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/progress"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/secret"
 )
 
 const program = "chatwize_exporter"
@@ -47,15 +48,18 @@ var errFailed = errors.New("failed")
 // run runs the command that arguments name, until it is done or ctx ends. It returns
 // the exit status of the process.
 func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) int {
+	keys := &secret.Keys{}
+	keys.Add(strings.TrimSpace(os.Getenv(tokenVariable)))
 	settings, err := parse(arguments, stdout)
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "%s: error: %s, try --help\n", program, err)
+		_, _ = fmt.Fprintf(keys.Writer(stderr), "%s: error: %s, try --help\n", program, err)
 		return 1
 	}
+	settings.account.Keys = keys
 	terminal := progress.New(stderr)
 	if err := runCommand(ctx, settings, stdout, terminal); err != nil {
 		if !errors.Is(err, errFailed) {
-			_, _ = fmt.Fprintf(terminal, "%s: error: %s\n", program, err)
+			_, _ = fmt.Fprintf(keys.Writer(terminal), "%s: error: %s\n", program, err)
 		}
 		return 1
 	}
@@ -64,8 +68,8 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) int 
 
 // runCommand runs the command of the settings.
 func runCommand(ctx context.Context, settings *settings, stdout io.Writer, terminal *progress.Terminal) error {
-	logger, slogger := newLoggers(terminal, settings.logFormat, settings.logLevel)
 	account := settings.account
+	logger, slogger := newLoggers(account.Keys.Writer(terminal), settings.logFormat, settings.logLevel)
 	if settings.command == demoCommand {
 		stop, err := startDemo(&account)
 		if err != nil {
@@ -73,6 +77,9 @@ func runCommand(ctx context.Context, settings *settings, stdout io.Writer, termi
 		}
 		defer stop()
 	} else if err := settings.setKey(ctx, &account); err != nil {
+		return err
+	}
+	if err := settings.checkMisplaced(account.Keys); err != nil {
 		return err
 	}
 	if flags.IsPlaintext(account.URL) {

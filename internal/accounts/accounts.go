@@ -2,6 +2,7 @@
 package accounts
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/apimetrics"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/secret"
 )
 
 // Config describes an account and how it is asked.
@@ -21,6 +23,9 @@ type Config struct {
 	URL *url.URL
 	// Key returns the API key; see [FileKey] and [InlineKey].
 	Key func(context.Context) (string, error)
+	// Keys gets each key that is read, and hides them in the names of chatbots. It may be
+	// nil.
+	Keys *secret.Keys
 	// UserAgent is sent with each request to the API.
 	UserAgent string
 	// Chatbots are the chatbots to fetch. None: the API is asked for all of them.
@@ -44,10 +49,11 @@ type Account struct {
 // New returns an Account. It registers the metrics of its API with registerer.
 func New(config Config, registerer prometheus.Registerer, logger log.Logger) *Account {
 	metrics := apimetrics.New(registerer)
+	keys := cmp.Or(config.Keys, new(secret.Keys))
 	shared := fetch.Config{
 		API: client.New(client.Config{
 			URL:       config.URL,
-			Key:       config.Key,
+			Key:       keys.Watch(config.Key),
 			UserAgent: config.UserAgent,
 			Transport: metrics.Instrument(client.NewTransport(config.Concurrency)),
 		}),
@@ -55,7 +61,10 @@ func New(config Config, registerer prometheus.Registerer, logger log.Logger) *Ac
 		Failures: fetch.NewFailures(metrics.CountFailure, logger),
 		Logger:   logger,
 	}
-	return &Account{Source: fetch.NewSource(shared, config.Source), Directory: newDirectory(config, shared, metrics)}
+	return &Account{
+		Source:    fetch.NewSource(shared, config.Source),
+		Directory: hidingDirectory{newDirectory(config, shared, metrics), keys},
+	}
 }
 
 // newDirectory returns the directory of an account's chatbots.

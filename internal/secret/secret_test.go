@@ -1,0 +1,89 @@
+package secret_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/chatwize-exporter/chatwize_exporter/internal/secret"
+)
+
+// A key is hidden in any case, escaped or cut, and what is around it is not.
+func TestHide(t *testing.T) {
+	const key = `eyJhbG/iOiJIU+Ii.Wrong"\Place_0815`
+	for text, want := range map[string]string{
+		"":                                   "",
+		"Shop":                               "Shop",
+		"fetching the sessions failed":       "fetching the sessions failed",
+		key[:15]:                             key[:15],
+		key:                                  "<key>",
+		"a " + key + " b":                    "a <key> b",
+		"lookup " + strings.ToLower(key):     "lookup <key>",
+		"https://" + key + ":443/x y":        "https://<key> y",
+		"/eyJhbG%2FiOiJIU+Ii.Wrong%22":       "/<key>",
+		"?eyJhbG%2FiOiJIU%2BIi.Wrong%22 b":   "?<key> b",
+		"Shop " + key[:20] + ", " + key[:16]: "Shop <key>, <key>",
+		"x" + key + "," + key:                "x<key>,<key>",
+		"rotated-key-0815/x":                 "<key>",
+	} {
+		var keys secret.Keys
+		if got := keys.Hide(text); got != text {
+			t.Errorf("without a key, %q became %q", text, got)
+		}
+		keys.Add(key)
+		keys.Add("rotated-key-0815")
+		if got := keys.Hide(text); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+		var out strings.Builder
+		if n, err := keys.Writer(&out).Write([]byte(text)); n != len(text) || err != nil || out.String() != want {
+			t.Errorf("wrote %q, %d, %v, want %q", &out, n, err, want)
+		}
+		if got := keys.In(text); got != (strings.Contains(text, "0815") && want != text) {
+			t.Errorf("%q: contains a key: %t", text, got)
+		}
+		line, err := json.Marshal(map[string]string{"err": fmt.Sprintf("%q is %q", text, text)})
+		if hidden := keys.Hide(string(line)); err != nil || !json.Valid([]byte(hidden)) {
+			t.Errorf("%s became %s", line, hidden)
+		}
+	}
+}
+
+// Short keys are not looked for, and of many keys the newest are.
+func TestAdd(t *testing.T) {
+	var keys secret.Keys
+	keys.Add("")
+	keys.Add("history")
+	if text := "wrote history"; keys.Hide(text) != text || keys.In(text) {
+		t.Errorf("%q became %q", text, keys.Hide(text))
+	}
+	for i := range 9 {
+		keys.Add(fmt.Sprint("rotated-key-", i))
+		keys.Add(fmt.Sprint("rotated-key-", i))
+	}
+	if got := keys.Hide("rotated-key-8 rotated-key-1 rotated-key-0"); got != "<key> <key> rotated-key-0" {
+		t.Errorf("got %q", got)
+	}
+	if !keys.In("/rotated%2Dkey-8") || keys.In("%") || keys.In("rotated-key-0") {
+		t.Error("the wrong keys are found")
+	}
+}
+
+// Keys that are read are hidden from then on.
+func TestWatch(t *testing.T) {
+	var keys secret.Keys
+	failure := errors.New("unreadable")
+	for _, test := range []struct {
+		key  string
+		err  error
+		want string
+	}{{"key-0815-first", failure, "key-0815-first"}, {"key-0815-first", nil, "<key>"}, {"key-0815-other", nil, "<key>"}} {
+		got, err := keys.Watch(func(context.Context) (string, error) { return test.key, test.err })(t.Context())
+		if got != test.key || !errors.Is(err, test.err) || keys.Hide(test.key) != test.want {
+			t.Errorf("%s: got %q, %v; it is shown as %q", test.key, got, err, keys.Hide(test.key))
+		}
+	}
+}
