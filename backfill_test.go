@@ -159,6 +159,8 @@ func TestBackfillFails(t *testing.T) {
 			"--end: is before --start; give a later --end or an earlier --start", ""},
 		"--end in the future": {[]string{output, "--end=" + time.Now().Add(time.Hour).Format(time.RFC3339)}, simulator.Fault{},
 			"--end: is in the future; remove it to write until now", ""},
+		"--start in the future": {[]string{output, "--start=2999-01-01"}, simulator.Fault{},
+			"--start: is in the future; give an earlier time", ""},
 		"a missing folder": {[]string{"--output=" + filepath.Join(folder, misplacedKey, "history.om")}, simulator.Fault{},
 			"--output: cannot be written: ", writeHint},
 		"a folder as the file": {[]string{"--output=" + folder}, simulator.Fault{},

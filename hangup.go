@@ -28,6 +28,12 @@ func logHangups(logger log.Logger) (stop func()) {
 	}
 }
 
+// untilBrokenPipe returns a context that also ends with a write to a pipe that nobody reads,
+// such as a log. That would end the process at once, and leave unfinished files.
+func untilBrokenPipe(ctx context.Context) (_ context.Context, stop func()) {
+	return signal.NotifyContext(ctx, syscall.SIGPIPE)
+}
+
 // untilHangup returns a context that also ends with SIGHUP, unless the process was started
 // to ignore it, as by nohup. A second one ends the process at once.
 func untilHangup(ctx context.Context) (_ context.Context, stop func()) {

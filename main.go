@@ -90,6 +90,11 @@ func runCommand(ctx context.Context, settings *settings, stdout io.Writer, termi
 		ctx, stop = untilHangup(ctx)
 		defer stop()
 	}
+	if settings.command == backfillCommand && settings.backfill.Output != "" {
+		var stop func()
+		ctx, stop = untilBrokenPipe(ctx)
+		defer stop()
+	}
 	switch settings.command {
 	case checkCommand:
 		return runCheck(ctx, settings, account, stdout, terminal, logger)

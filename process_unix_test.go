@@ -96,6 +96,24 @@ func TestBackfillGetsSignal(t *testing.T) {
 	}
 }
 
+// A log that nobody reads ends backfill, which leaves no file.
+func TestBackfillHasNoReader(t *testing.T) {
+	folder := t.TempDir()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	_ = reader.Close()
+	backfill := command(t, []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_URL=" + startAPI(t, nil)}, "backfill", "--chatwize.chatbot="+shop,
+		"--start=2026-01-01", "--end=2026-01-02", "--output="+filepath.Join(folder, "history.om"))
+	backfill.Stderr = writer
+	if err := backfill.Run(); err == nil {
+		t.Error("backfill succeeded")
+	}
+	wantFiles(t, folder)
+}
+
 // SIGHUP ends check with exit status 1, unless it is ignored as by nohup.
 func TestCheckGetsHangup(t *testing.T) {
 	shell, err := exec.LookPath("sh")

@@ -41,6 +41,8 @@ func (c Command) Run(ctx context.Context, account *accounts.Account, stdout io.W
 	switch {
 	case c.End.After(now):
 		return errors.New("--end: is in the future; remove it to write until now")
+	case c.Start.After(now):
+		return errors.New("--start: is in the future; give an earlier time")
 	case c.Start.After(c.End):
 		return errors.New("--end: is before --start; give a later --end or an earlier --start")
 	}

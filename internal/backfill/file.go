@@ -19,11 +19,12 @@ type File struct {
 // Create creates a File for path. A file at path is kept until Keep, which keeps its mode.
 // What would make Keep fail is an error here, as far as it can be known.
 func Create(path string) (*File, error) {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
-	}
+	path = followed(path)
 	existing, err := os.Stat(path)
 	exists := err == nil
+	if !exists && !errors.Is(err, fs.ErrNotExist) {
+		return nil, unquoted(err)
+	}
 	if exists {
 		if err := checkExisting(path, existing); err != nil {
 			return nil, unquoted(err)
@@ -55,8 +56,34 @@ func checkExisting(path string, existing fs.FileInfo) error {
 	return checkReplaceable(path)
 }
 
-// temporaryName returns the name of a new file beside the one at path.
-func temporaryName(path string) string { return path + "." + rand.Text() + ".tmp" }
+// followed returns where the symbolic links at path lead, even if there is no file.
+func followed(path string) string {
+	const maxLinks = 40 // as in Linux; os.Stat fails with more
+	for range maxLinks {
+		if target, err := filepath.EvalSymlinks(path); err == nil {
+			return target
+		}
+		target, err := os.Readlink(path)
+		if err != nil {
+			return path
+		}
+		if !filepath.IsAbs(target) {
+			folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+			if err != nil {
+				return path
+			}
+			target = filepath.Join(folder, target)
+		}
+		path = target
+	}
+	return path
+}
+
+// temporaryName returns the name of a new file in the folder of path. It does not contain
+// the name at path, which may be as long as the file system allows.
+func temporaryName(path string) string {
+	return filepath.Join(filepath.Dir(path), "backfill."+rand.Text()+".tmp")
+}
 
 // Keep syncs the file to the disk and renames it to its path.
 func (f *File) Keep() error {

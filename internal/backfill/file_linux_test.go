@@ -27,7 +27,7 @@ func descriptor(t *testing.T, path string) int {
 		t.Skip(err)
 	}
 	for _, entry := range list {
-		if target, err := os.Readlink(filepath.Join(open, entry.Name())); err == nil && strings.HasPrefix(target, path+".") {
+		if target, err := os.Readlink(filepath.Join(open, entry.Name())); err == nil && filepath.Dir(target) == filepath.Dir(path) && strings.HasSuffix(target, ".tmp") {
 			fd, err := strconv.Atoi(entry.Name())
 			if err != nil {
 				t.Fatal(err)
@@ -183,7 +183,7 @@ func TestUnreplaceable(t *testing.T) {
 			if err != nil || !strings.Contains(string(out), "Create: "+test.want+"\n") {
 				t.Errorf("got %v: %s, want %s", err, out, test.want)
 			}
-			if left, _ := filepath.Glob(file + ".*.tmp"); len(left) > 0 {
+			if left, _ := filepath.Glob(filepath.Join(folder, "*.tmp")); len(left) > 0 {
 				t.Errorf("there are %q", left)
 			}
 		})

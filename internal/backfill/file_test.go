@@ -207,3 +207,48 @@ func notKept(t *testing.T, file *backfill.File, folder string, want map[string]s
 	}
 	return failure
 }
+
+// A link to a file that does not exist yet stays a link, and a name may be as long as a
+// file system allows.
+func TestNewTarget(t *testing.T) {
+	long := strings.Repeat("x", 255)
+	for name, links := range map[string][]string{
+		"no link": nil, "relative": {filepath.Join("elsewhere", long)}, "up": {filepath.Join("elsewhere", "..", "elsewhere", long)},
+		"a link to a link": {"second", filepath.Join("elsewhere", long)}, "a link in a folder": {filepath.Join("elsewhere", "link"), long},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			elsewhere := filepath.Join(folder, "elsewhere")
+			if err := os.Mkdir(elsewhere, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(folder, "history.om")
+			first := path
+			for _, target := range links {
+				if err := os.Symlink(target, path); err != nil {
+					t.Fatal(err)
+				}
+				path = filepath.Join(filepath.Dir(path), target)
+			}
+			if links == nil {
+				first, path = filepath.Join(elsewhere, long), filepath.Join(elsewhere, long)
+			}
+			file, err := backfill.Create(first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Discard()
+			if _, err := io.WriteString(file, "new"); err != nil {
+				t.Fatal(err)
+			}
+			if err := file.Keep(); err != nil {
+				t.Fatal(err)
+			}
+			info, err := os.Lstat(first)
+			content, readErr := os.ReadFile(path)
+			if string(content) != "new" || readErr != nil || err != nil || (info.Mode()&fs.ModeSymlink != 0) != (links != nil) {
+				t.Errorf("got %q, %v, %v, %v", content, readErr, info, err)
+			}
+		})
+	}
+}

@@ -21,15 +21,20 @@ func TestCreateFails(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	loop := filepath.Join(t.TempDir(), "loop")
+	if err := os.Symlink(loop, loop); err != nil {
+		t.Fatal(err)
+	}
 	tests := map[string]struct {
 		path string
 		want string
 	}{
+		"link to itself":     {loop, "too many levels of symbolic links"},
 		"folder":             {folder, "not a regular file"},
 		"pipe":               {pipe, "not a regular file"},
 		"missing folder":     {filepath.Join(folder, "missing", "history.om"), "no such file or directory"},
 		"in a file":          {filepath.Join(pipe, "history.om"), "not a directory"},
-		"of a name too long": {filepath.Join(folder, strings.Repeat("x", 250)), "file name too long"},
+		"of a name too long": {filepath.Join(folder, strings.Repeat("x", 256)), "file name too long"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -63,7 +68,7 @@ func TestModeIsKept(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer file.Discard()
-			written, err := filepath.Glob(path + ".*")
+			written, err := filepath.Glob(filepath.Join(folder, "*.tmp"))
 			if err != nil || len(written) != 1 {
 				t.Fatalf("there are %q, %v", written, err)
 			}
