@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -215,6 +216,37 @@ func TestBudget(t *testing.T) {
 		}
 		if counted := failures(t, registry)["unauthorized"]; counted != 21 {
 			t.Errorf("counted %v failures, want 21", counted)
+		}
+	})
+}
+
+// Failures that come at the same time are all charged, also those beyond the budget.
+func TestBudgetOfConcurrentFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const concurrency = 20 // twice the budget
+		account := api{}
+		foreign := manyChatbots(account, concurrency, "f", answer{err: &client.Error{Reason: client.NotFound, Status: 404}, takes: time.Second})
+		counting := &counting{api: account}
+		source := newSource(counting, concurrency, prometheus.NewRegistry(), log.NewNopLogger())
+		probe := func() (sent int) {
+			counting.order = nil
+			var probes sync.WaitGroup
+			for _, chatbot := range foreign {
+				probes.Go(func() { source.FetchUnverified(t.Context(), chatbot) })
+			}
+			probes.Wait()
+			return len(counting.order)
+		}
+		if sent := probe(); sent != concurrency {
+			t.Errorf("sent %d requests at first, want %d", sent, concurrency)
+		}
+		time.Sleep(59 * time.Second)
+		if sent := probe(); sent != 0 {
+			t.Errorf("sent %d requests before the debt was paid, want none", sent)
+		}
+		time.Sleep(time.Minute)
+		if sent := probe(); sent == 0 {
+			t.Error("sent no request after the debt was paid")
 		}
 	})
 }
