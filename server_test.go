@@ -20,38 +20,15 @@ import (
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/pipetest"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
-
-// pipe is a listener for the one connection that it holds.
-type pipe struct {
-	connections chan net.Conn
-	closed      chan struct{}
-}
-
-func (p *pipe) Accept() (net.Conn, error) {
-	select {
-	case connection := <-p.connections:
-		return connection, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipe) Close() error {
-	close(p.closed)
-	return nil
-}
-
-func (p *pipe) Addr() net.Addr { return &net.UnixAddr{} }
 
 // dial returns a connection to the exporter's server with a handler. The connection is
 // in memory, so that it has the clock of synctest.
 func dial(t *testing.T, handler http.Handler, errorLog io.Writer) net.Conn {
 	t.Helper()
-	ours, theirs := net.Pipe()
-	listener := &pipe{connections: make(chan net.Conn, 1), closed: make(chan struct{})}
-	listener.connections <- theirs
+	ours, listener := pipetest.New()
 	server := newServer(handler, stdlog.New(errorLog, "", 0))
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() {
@@ -111,9 +88,7 @@ func TestSlowReaderHTTP2(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ours, theirs := net.Pipe()
-		listener := &pipe{connections: make(chan net.Conn, 1), closed: make(chan struct{})}
-		listener.connections <- theirs
+		ours, listener := pipetest.New()
 		server := newServer(handler, stdlog.New(io.Discard, "", 0))
 		server.Protocols = new(http.Protocols)
 		server.Protocols.SetUnencryptedHTTP2(true)

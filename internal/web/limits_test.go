@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/pipetest"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
 
@@ -111,28 +112,6 @@ func TestRefused(t *testing.T) {
 	})
 }
 
-// pipe is a listener for the one connection that it holds.
-type pipe struct {
-	connections chan net.Conn
-	closed      chan struct{}
-}
-
-func (p *pipe) Accept() (net.Conn, error) {
-	select {
-	case connection := <-p.connections:
-		return connection, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipe) Close() error {
-	close(p.closed)
-	return nil
-}
-
-func (p *pipe) Addr() net.Addr { return &net.UnixAddr{} }
-
 // readTimeout is the program's: what a caller has for the whole request.
 const readTimeout = 10 * time.Second
 
@@ -140,9 +119,7 @@ const readTimeout = 10 * time.Second
 // synctest's clock is the connection's.
 func dial(t *testing.T, handler http.Handler) net.Conn {
 	t.Helper()
-	ours, theirs := net.Pipe()
-	listener := &pipe{connections: make(chan net.Conn, 1), closed: make(chan struct{})}
-	listener.connections <- theirs
+	ours, listener := pipetest.New()
 	server := &http.Server{Handler: handler, ReadTimeout: readTimeout}
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() {
@@ -310,9 +287,7 @@ func TestSlowReaderHTTP2(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				ours, theirs := net.Pipe()
-				listener := &pipe{connections: make(chan net.Conn, 1), closed: make(chan struct{})}
-				listener.connections <- theirs
+				ours, listener := pipetest.New()
 				protocols := new(http.Protocols)
 				protocols.SetUnencryptedHTTP2(true)
 				closed := make(chan time.Time, 1)
