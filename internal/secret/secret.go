@@ -91,7 +91,8 @@ const hidden = "<key>"
 
 // Hide returns text with <key> in place of each key.
 func (k *Keys) Hide(text string) string {
-	if set := k.current.Load(); set != nil && len(text) >= minLength {
+	// Replacing allocates even if there is nothing to replace.
+	if set := k.current.Load(); set != nil && len(text) >= minLength && set.pattern.MatchString(text) {
 		return set.pattern.ReplaceAllLiteralString(text, hidden)
 	}
 	return text
