@@ -205,9 +205,9 @@ func (s *settings) setKey(ctx context.Context, account *accounts.Config) error {
 }
 
 // checkMisplaced returns an error if a key is in a flag or in the address of a proxy. It
-// would be shown, or sent to others.
+// would be shown, or sent to others. The name of the file that was read may be like a key.
 func (s *settings) checkMisplaced(keys *secret.Keys) error {
-	if name, found := s.given.Find(keys.In); found {
+	if name, found := s.given.Find(func(text string) bool { return text != s.tokenFile && keys.In(text) }); found {
 		return fmt.Errorf("%s: contains the API key, which others could see there; remove it", name)
 	}
 	return nil

@@ -149,6 +149,16 @@ func wantMisplaced(t *testing.T, got result, where string) {
 	}
 }
 
+// The name of the key's file may be that of its content.
+func TestKeyFileLikeItsKey(t *testing.T) {
+	const ordinary = "chatwize-key"
+	file := filepath.Join(t.TempDir(), ordinary+".txt")
+	if err := os.WriteFile(file, []byte(ordinary), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, nil, "--chatwize.token-file="+file)
+}
+
 // An own key that could be a word, as a command or a flag, is not quoted either.
 func TestMisplacedLowerCaseKey(t *testing.T) {
 	const word = "0815-lower-case-key"

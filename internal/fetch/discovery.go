@@ -177,7 +177,7 @@ func (d *Discovery) attempt(ctx context.Context, timeout time.Duration, due func
 	}
 	if response.Skipped > 0 && response.Skipped != d.skipped {
 		level.Warn(d.Logger).Log("msg", "entries of the list of chatbots are left out: they have no UUID or the same as another",
-			"entries", response.Skipped, "hint", "update the exporter, or name the chatbots in the settings")
+			"entries", response.Skipped, "hint", d.skippedHint())
 	}
 	if len(response.Chatbots) == 0 && !d.namesOnly && (len(d.chatbots) > 0 || !d.listed) {
 		level.Warn(d.Logger).Log("msg", "the account has no chatbots", "hint", "check the base URL and the API key")
@@ -185,6 +185,14 @@ func (d *Discovery) attempt(ctx context.Context, timeout time.Duration, due func
 	d.chatbots, d.listed, d.skipped = response.Chatbots, true, response.Skipped
 	d.next = time.Now().Add(d.Interval)
 	return nil
+}
+
+// skippedHint returns what to do about entries that are left out.
+func (d *Discovery) skippedHint() string {
+	if d.namesOnly {
+		return "update the exporter"
+	}
+	return "update the exporter, or name the chatbots in the settings"
 }
 
 // report counts and logs the outcome of an attempt.

@@ -341,8 +341,13 @@ func TestDiscoverySkips(t *testing.T) {
 			time.Sleep(5 * time.Minute)
 		}
 		if strings.Count(logged.String(), "entries=2") != 1 || strings.Count(logged.String(), "entries=1") != 1 ||
-			strings.Count(logged.String(), "\n") != 2 {
+			strings.Count(logged.String(), "\n") != 2 || strings.Count(logged.String(), "name the chatbots") != 2 {
 			t.Errorf("logged %s", &logged)
+		}
+		logged.Reset()
+		named := fetch.NewNamed(discovery.Config, []client.Chatbot{{UUID: shopUUID}}, fetch.DiscoveryOptions{Interval: 5 * time.Minute})
+		if _, err := named.Chatbots(t.Context()); err != nil || !strings.Contains(logged.String(), "entries=1") || strings.Contains(logged.String(), "name the chatbots") {
+			t.Errorf("got %v, logged %s", err, &logged)
 		}
 	})
 }

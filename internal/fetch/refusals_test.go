@@ -223,11 +223,11 @@ func TestBudget(t *testing.T) {
 // Failures that come at the same time are all charged, also those beyond the budget.
 func TestBudgetOfConcurrentFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const concurrency = 20 // twice the budget
+		const concurrency = 20 // twice the budget; half of the slots
 		account := api{}
 		foreign := manyChatbots(account, concurrency, "f", answer{err: &client.Error{Reason: client.NotFound, Status: 404}, takes: time.Second})
 		counting := &counting{api: account}
-		source := newSource(counting, concurrency, prometheus.NewRegistry(), log.NewNopLogger())
+		source := newSource(counting, 2*concurrency, prometheus.NewRegistry(), log.NewNopLogger())
 		probe := func() (sent int) {
 			counting.order = nil
 			var probes sync.WaitGroup
