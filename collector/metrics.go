@@ -30,22 +30,22 @@ var (
 var tallyMetrics = []TallyMetric{
 	count("sessions", dated,
 		"Sessions of the chatbot.",
-		func(t tally.Tally) int { return t.Sessions }),
+		func(t tally.Counts) int { return t.Sessions }),
 	count("sessions_with_lead", dated,
 		"Sessions whose visitor submitted the lead form.",
-		func(t tally.Tally) int { return t.WithLead }),
+		func(t tally.Counts) int { return t.WithLead }),
 	count("sessions_with_verified_identity", dated,
 		"Sessions whose visitor's identity was verified and saved.",
-		func(t tally.Tally) int { return t.WithVerifiedIdentity }),
+		func(t tally.Counts) int { return t.WithVerifiedIdentity }),
 	count("malformed_sessions", undated,
 		"Sessions that break the documented shape; they are counted as sessions all the same.",
-		func(t tally.Tally) int { return t.Malformed }),
+		func(t tally.Counts) int { return t.Malformed }),
 	timestamp("last_session_created_timestamp_seconds", dated,
 		"When the newest session was created, in Unix time.",
-		func(t tally.Tally) time.Time { return t.LastCreated }),
+		func(t tally.Counts) time.Time { return t.LastCreated }),
 	timestamp("last_session_modified_timestamp_seconds", undated,
 		"When a session was last modified, in Unix time.",
-		func(t tally.Tally) time.Time { return t.LastModified }),
+		func(t tally.Counts) time.Time { return t.LastModified }),
 }
 
 const dated, undated = true, false
@@ -58,7 +58,7 @@ type TallyMetric struct {
 	// creation times of the sessions.
 	Dated bool
 	// Value returns the value of the metric and reports whether it has one.
-	Value func(tally.Tally) (value float64, ok bool)
+	Value func(tally.Counts) (value float64, ok bool)
 
 	desc *prometheus.Desc
 }
@@ -68,17 +68,17 @@ func DatedMetrics() []TallyMetric {
 	return slices.DeleteFunc(slices.Clone(tallyMetrics), func(m TallyMetric) bool { return !m.Dated })
 }
 
-func count(name string, dated bool, help string, of func(tally.Tally) int) TallyMetric {
+func count(name string, dated bool, help string, of func(tally.Counts) int) TallyMetric {
 	return TallyMetric{
 		Name: fullName(name), Help: help, Dated: dated, desc: newDesc(name, help),
-		Value: func(t tally.Tally) (float64, bool) { return float64(of(t)), true },
+		Value: func(t tally.Counts) (float64, bool) { return float64(of(t)), true },
 	}
 }
 
-func timestamp(name string, dated bool, help string, of func(tally.Tally) time.Time) TallyMetric {
+func timestamp(name string, dated bool, help string, of func(tally.Counts) time.Time) TallyMetric {
 	return TallyMetric{
 		Name: fullName(name), Help: help, Dated: dated, desc: newDesc(name, help),
-		Value: func(t tally.Tally) (float64, bool) { return unixSeconds(of(t)), !of(t).IsZero() },
+		Value: func(t tally.Counts) (float64, bool) { return unixSeconds(of(t)), !of(t).IsZero() },
 	}
 }
 

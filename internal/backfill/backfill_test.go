@@ -401,7 +401,7 @@ func TestSameAsScrape(t *testing.T) {
 	past, _ := write(t, account, backfill.Config{End: start.Add(90 * time.Minute), Step: 7 * time.Minute})
 	var snapshot collector.Snapshot
 	for _, chatbot := range chatbots(account) {
-		var sum tally.Tally
+		var sum tally.Counts
 		for _, session := range account[chatbot.UUID].([]client.Session) {
 			sum.Add(session)
 		}

@@ -18,7 +18,7 @@ const incrementalPause = 24 * time.Hour
 
 // fetched is a tally and when the headers of the response came that it rests on.
 type fetched struct {
-	tally    tally.Tally
+	tally    tally.Counts
 	received time.Time
 }
 
@@ -118,7 +118,7 @@ func (s *Source) fetchFull(ctx context.Context, chatbot client.Chatbot, state *s
 		state.full, state.fullValidator = full.all(), full.validator
 		state.old, state.undated = full.before.Plus(full.undated), full.undated.Sessions
 		state.span, state.inSpan = span{full.cutOff, full.newest}, full.sinceCutOff
-		state.recent, state.recentValidator = tally.Tally{}, client.Validator{}
+		state.recent, state.recentValidator = tally.Counts{}, client.Validator{}
 	}
 	state.nextFull = time.Now().Add(s.FullInterval)
 	return fetched{state.full, full.received}, inSpan, nil
@@ -127,7 +127,7 @@ func (s *Source) fetchFull(ctx context.Context, chatbot client.Chatbot, state *s
 // list is a fetched list of sessions, tallied in parts: those created before a
 // cut-off, those without a readable creation time, and the others.
 type list struct {
-	before, undated, recent tally.Tally
+	before, undated, recent tally.Counts
 
 	cutOff time.Time
 	// newest is the newest creation time.
@@ -140,7 +140,7 @@ type list struct {
 	notModified bool // the list of the request's validator; the tallies are zero
 }
 
-func (l *list) all() tally.Tally { return l.before.Plus(l.undated).Plus(l.recent) }
+func (l *list) all() tally.Counts { return l.before.Plus(l.undated).Plus(l.recent) }
 
 func (l *list) add(session client.Session, span span) {
 	created := session.Created

@@ -49,7 +49,7 @@ func sessionsJSON(sessions []modelSession) string {
 }
 
 // tallyOf counts sessions in the simplest way.
-func tallyOf(sessions []modelSession) (t tally.Tally) {
+func tallyOf(sessions []modelSession) (t tally.Counts) {
 	for _, s := range sessions {
 		t.Sessions++
 		if s.lead {

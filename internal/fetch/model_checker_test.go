@@ -179,7 +179,7 @@ func (c *modelChecker) refused(s *modelServer, scrape *modelScrape) bool {
 
 // checkFailure checks that the reason is one of those that the fetch met.
 func (c *modelChecker) checkFailure(s *modelServer, scrape *modelScrape, uuid string, result fetch.Result) {
-	if result.Tally != (tally.Tally{}) || !result.Received.IsZero() {
+	if result.Tally != (tally.Counts{}) || !result.Received.IsZero() {
 		c.fault("%s: numbers with an error", short(uuid))
 	}
 	if finished := scrape.shown[uuid].finished; c.options.CacheTTL > 0 && scrape.start.Before(finished.Add(c.options.CacheTTL)) {

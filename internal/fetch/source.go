@@ -81,7 +81,7 @@ func (s *Source) remember(key string, state state) {
 // Result is the outcome of the fetch of a chatbot's sessions.
 type Result struct {
 	// Tally is what the sessions add up to, zero if Err is not nil.
-	Tally tally.Tally
+	Tally tally.Counts
 	// Received is the local time when the headers of the last response came that the
 	// tally rests on; zero if Err is not nil.
 	Received time.Time

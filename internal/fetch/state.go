@@ -17,7 +17,7 @@ type state struct {
 	succeeded bool
 
 	// The last full list.
-	full          tally.Tally
+	full          tally.Counts
 	fullValidator client.Validator
 
 	// For incremental mode. nextFull is when the next full fetch is due, offUntil until
@@ -25,7 +25,7 @@ type state struct {
 	nextFull, offUntil time.Time
 	// old is the tally of those sessions of the full list that were created before
 	// span.from or have no readable creation time.
-	old tally.Tally
+	old tally.Counts
 	// span begins at the cut-off and ends with the newest session of the full list.
 	// inSpan are the sessions of the full list in it.
 	span   span
@@ -34,7 +34,7 @@ type state struct {
 	undated int // number of sessions in old without a readable creation time
 
 	// The last response with the sessions from span.from on.
-	recent          tally.Tally
+	recent          tally.Counts
 	recentValidator client.Validator
 }
 

@@ -101,7 +101,7 @@ func (m *model) source(logger log.Logger, changes ...func(*fetch.SourceOptions))
 }
 
 // tally counts the sessions in the simplest way.
-func (m *model) tally() (want tally.Tally) {
+func (m *model) tally() (want tally.Counts) {
 	for _, session := range m.sessions {
 		want.Sessions++
 		if session.Lead {
@@ -427,7 +427,7 @@ func TestUndated(t *testing.T) {
 		}}}}
 		var logged bytes.Buffer
 		source := newSource(tries, 1, prometheus.NewRegistry(), log.NewLogfmtLogger(&logged), incremental(time.Hour, time.Hour))
-		want := tally.Tally{Sessions: 2, WithLead: 2, Malformed: 1, LastCreated: midnight.Add(-time.Minute)}
+		want := tally.Counts{Sessions: 2, WithLead: 2, Malformed: 1, LastCreated: midnight.Add(-time.Minute)}
 		for i := range 3 {
 			if got := fetchOne(t.Context(), source, "a"); got.Err != nil || got.Tally != want {
 				t.Errorf("fetch %d: got %+v, want %+v", i, got, want)

@@ -8,11 +8,11 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
 
-// Past remembers when sessions were created, so that they can be tallied at any
+// Past remembers when sessions were created, so that they can be counted at any
 // time. It takes up to 12 bytes of memory per session.
 type Past struct {
-	// always is the tally of the sessions that exist at any time.
-	always Tally
+	// always are the counts of the sessions that exist at any time.
+	always Counts
 	// created has the creation times of the others: by lead (no, yes) and verified
 	// identity (no, yes).
 	created [2][2]times
@@ -36,11 +36,11 @@ func (p *Past) First() (first time.Time, ok bool) {
 	return time.Unix(0, least), least != math.MaxInt64
 }
 
-// At yields the tally of the sessions that existed at each of moments, which must be
+// At yields the counts of the sessions that existed at each of moments, which must be
 // in ascending order. LastModified and Malformed are those of AddAlways only.
-func (p *Past) At(moments iter.Seq[time.Time]) iter.Seq2[time.Time, Tally] {
-	return func(yield func(time.Time, Tally) bool) {
-		tally := p.always
+func (p *Past) At(moments iter.Seq[time.Time]) iter.Seq2[time.Time, Counts] {
+	return func(yield func(time.Time, Counts) bool) {
+		counts := p.always
 		var cursors [2][2]cursor
 		for lead := range p.created {
 			for verified := range p.created[lead] {
@@ -52,15 +52,15 @@ func (p *Past) At(moments iter.Seq[time.Time]) iter.Seq2[time.Time, Tally] {
 			for lead := range cursors {
 				for verified, cursor := range cursors[lead] {
 					n, latest := cursor.advance(until)
-					tally.Sessions += n
-					tally.WithLead += n * lead
-					tally.WithVerifiedIdentity += n * verified
+					counts.Sessions += n
+					counts.WithLead += n * lead
+					counts.WithVerifiedIdentity += n * verified
 					if n > 0 {
-						tally.LastCreated = later(tally.LastCreated, time.Unix(0, latest))
+						counts.LastCreated = later(counts.LastCreated, time.Unix(0, latest))
 					}
 				}
 			}
-			if !yield(moment, tally) {
+			if !yield(moment, counts) {
 				return
 			}
 		}

@@ -7,45 +7,125 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
 
-// Tally is what the sessions of a chatbot add up to.
+const (
+	// hoursBefore covers what the rules compare with: 35 days, an hour before them, as
+	// clocks are set, and the rest of that hour.
+	hoursBefore = 36 * 24
+	// hoursAfter covers maxFuture for four days after the list was read. Sessions created
+	// later count once the list is read again.
+	hoursAfter = 6 * 24
+	hours      = hoursBefore + hoursAfter
+
+	secondsPerHour = 60 * 60
+)
+
+// exactWindows are the windows whose numbers are exact at the time the list was read.
+var exactWindows = [...]time.Duration{time.Hour, day, week, 4 * week, comparedSpan}
+
+// Tally is what the sessions of a chatbot add up to. It takes 12 KiB, whatever the number
+// of sessions.
 type Tally struct {
-	// Sessions counts all sessions. The other counts are of some of them.
-	Sessions, WithLead, WithVerifiedIdentity, Malformed int
-	// LastCreated and LastModified are the newest times, zero if no session has a
-	// readable one.
-	LastCreated, LastModified time.Time
+	Counts
+	// read is when the list was read.
+	read time.Time
+	// oldest is the oldest creation time, zero if there is none.
+	oldest time.Time
+	// arrivals are the numbers of sessions by the hour of their creation. The first hour
+	// begins at begin, in Unix time.
+	arrivals [kinds][hours]uint32
+	begin    int64
+	// newest has the newest creation times in arrivals up to maxFuture after read, zero if
+	// there are none.
+	newest [kinds]time.Time
+	// exact has the numbers of sessions by the shortest of exactWindows before read that
+	// contains them. The windows that begin at exactFrom or later are complete.
+	exact     [kinds][len(exactWindows)]uint32
+	exactFrom time.Time
+}
+
+// New returns a tally without sessions. Its list is read at a time by the clock of the
+// API.
+func New(read time.Time) *Tally {
+	return &Tally{read: read, begin: read.Truncate(time.Hour).Unix() - hoursBefore*secondsPerHour}
 }
 
 // Add adds a session.
 func (t *Tally) Add(session client.Session) {
-	t.Sessions++
+	t.Counts.Add(session)
+	created := session.Created
+	if created.IsZero() {
+		return
+	}
+	if created.Before(t.oldest) || t.oldest.IsZero() {
+		t.oldest = created
+	}
+	seconds := created.Unix() - t.begin
+	if seconds < 0 || seconds >= hours*secondsPerHour {
+		return
+	}
+	hour, age := seconds/secondsPerHour, t.read.Sub(created)
+	t.arrive(AllSessions, created, hour, age)
 	if session.HasLead {
-		t.WithLead++
+		t.arrive(WithLead, created, hour, age)
 	}
 	if session.IdentityVerified {
-		t.WithVerifiedIdentity++
+		t.arrive(WithVerifiedIdentity, created, hour, age)
 	}
-	if session.Malformed {
-		t.Malformed++
-	}
-	t.LastCreated = later(t.LastCreated, session.Created)
-	t.LastModified = later(t.LastModified, session.Modified)
 }
 
-// Plus returns the tally of the sessions of both.
-func (t Tally) Plus(other Tally) Tally {
-	t.Sessions += other.Sessions
-	t.WithLead += other.WithLead
-	t.WithVerifiedIdentity += other.WithVerifiedIdentity
-	t.Malformed += other.Malformed
-	t.LastCreated = later(t.LastCreated, other.LastCreated)
-	t.LastModified = later(t.LastModified, other.LastModified)
-	return t
+func (t *Tally) arrive(kind Kind, created time.Time, hour int64, age time.Duration) {
+	t.arrivals[kind][hour]++
+	if age < -maxFuture {
+		return
+	}
+	t.newest[kind] = later(t.newest[kind], created)
+	for i, window := range exactWindows {
+		if age <= window {
+			t.exact[kind][i]++
+			return
+		}
+	}
 }
 
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
+// Plus returns the tally of the sessions of both. It goes on from the list that was read
+// last. The exact windows are those before which all sessions of the other were created.
+func (t *Tally) Plus(other *Tally) *Tally {
+	if t.read.Before(other.read) {
+		t, other = other, t
 	}
-	return a
+	sum := *t
+	sum.Counts = t.Counts.Plus(other.Counts)
+	if other.oldest.Before(t.oldest) && !other.oldest.IsZero() || t.oldest.IsZero() {
+		sum.oldest = other.oldest
+	}
+	earlier := int((t.begin - other.begin) / secondsPerHour) // hours
+	for kind := range kinds {
+		for hour := earlier; hour < hours; hour++ {
+			sum.arrivals[kind][hour-earlier] += other.arrivals[kind][hour]
+		}
+		sum.newest[kind] = later(t.newest[kind], other.newest[kind])
+	}
+	if t.read.Equal(other.read) {
+		for kind := range kinds {
+			for i, n := range other.exact[kind] {
+				sum.exact[kind][i] += n
+			}
+		}
+		sum.exactFrom = later(t.exactFrom, other.exactFrom)
+	} else if !other.LastCreated.IsZero() {
+		sum.exactFrom = later(t.exactFrom, other.LastCreated.Add(1))
+	}
+	return &sum
+}
+
+// At returns the numbers at a time by the clock of the API. The numbers of recent sessions
+// are exact when the list was read. The others spread the sessions of an hour evenly.
+func (t *Tally) At(now time.Time) Numbers {
+	return Numbers{t.Counts, ActivityOf(view{t, now}, now)}
+}
+
+// Numbers is what a chatbot's sessions add up to at a time.
+type Numbers struct {
+	Counts
+	Activity
 }

@@ -29,7 +29,7 @@ func randomSessions(random *rand.Rand, n int) []client.Session {
 }
 
 // count tallies sessions, each count on its own.
-func count(sessions []client.Session) tally.Tally {
+func count(sessions []client.Session) tally.Counts {
 	number := func(has func(client.Session) bool) int {
 		return len(slices.DeleteFunc(slices.Clone(sessions), func(s client.Session) bool { return !has(s) }))
 	}
@@ -41,7 +41,7 @@ func count(sessions []client.Session) tally.Tally {
 		}
 		return newest
 	}
-	return tally.Tally{
+	return tally.Counts{
 		Sessions:             len(sessions),
 		WithLead:             number(func(s client.Session) bool { return s.HasLead }),
 		WithVerifiedIdentity: number(func(s client.Session) bool { return s.IdentityVerified }),
@@ -51,7 +51,7 @@ func count(sessions []client.Session) tally.Tally {
 	}
 }
 
-func add(sessions []client.Session) (sum tally.Tally) {
+func add(sessions []client.Session) (sum tally.Counts) {
 	for _, s := range sessions {
 		sum.Add(s)
 	}
