@@ -54,6 +54,7 @@ fuzz: ## Run each fuzz test for a minute.
 	go test -run '^$$' -fuzz FuzzRetryAfter -fuzztime 1m ./client
 	go test -run '^$$' -fuzz FuzzChatbots -fuzztime 1m ./internal/flags
 	go test -run '^$$' -fuzz FuzzFlags -fuzztime 1m ./internal/flags
+	go test -run '^$$' -fuzz FuzzTally -fuzztime 1m ./internal/tally
 
 .PHONY: model
 model: ## Play 3,000 random accounts, servers and callers (takes minutes).

@@ -11,9 +11,9 @@ const (
 	// hoursBefore covers what the rules compare with: 35 days, an hour before them, as
 	// clocks are set, and the rest of that hour.
 	hoursBefore = 36 * 24
-	// hoursAfter covers maxFuture for four days after the list was read. Sessions created
+	// hoursAfter covers maxFuture for three days after the list was read. Sessions created
 	// later count once the list is read again.
-	hoursAfter = 6 * 24
+	hoursAfter = 5 * 24
 	hours      = hoursBefore + hoursAfter
 
 	secondsPerHour = 60 * 60
