@@ -61,13 +61,13 @@ func TestCollect(t *testing.T) {
 		broken = "7f5e5376dbf045cd8c72c60f428653d4"
 	)
 	results := fetcher{
-		busy: {Received: midnight.Add(250 * time.Millisecond), Took: 250 * time.Millisecond, Tally: tally.Counts{
+		busy: {Received: midnight.Add(250 * time.Millisecond), Took: 250 * time.Millisecond, Numbers: tally.Numbers{Counts: tally.Counts{
 			Sessions: 4, WithLead: 2, WithVerifiedIdentity: 1,
 			LastCreated: midnight.Add(-8*time.Minute + 123456*time.Microsecond), LastModified: midnight.Add(-3 * time.Minute),
-		}},
+		}}},
 		empty:  {Received: midnight},
-		odd:    {Received: midnight, Tally: tally.Counts{Sessions: 2, WithVerifiedIdentity: 1, Malformed: 2}},
-		broken: {Received: midnight, Took: time.Second, Tally: tally.Counts{Sessions: 1, WithLead: 1}, Err: &client.Error{Reason: client.ServerError, Status: 502}},
+		odd:    {Received: midnight, Numbers: tally.Numbers{Counts: tally.Counts{Sessions: 2, WithVerifiedIdentity: 1, Malformed: 2}}},
+		broken: {Received: midnight, Took: time.Second, Numbers: tally.Numbers{Counts: tally.Counts{Sessions: 1, WithLead: 1}}, Err: &client.Error{Reason: client.ServerError, Status: 502}},
 	}
 	synctest.Test(t, func(t *testing.T) {
 		registry := prometheus.NewPedanticRegistry()

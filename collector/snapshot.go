@@ -21,7 +21,7 @@ func (Snapshot) Describe(descs chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{upDesc, infoDesc, failureDesc, fetchDurationDesc, lastFetchDesc} {
 		descs <- desc
 	}
-	for _, metric := range tallyMetrics {
+	for _, metric := range numberMetrics {
 		descs <- metric.desc
 	}
 }
@@ -47,8 +47,13 @@ func (f Fetched) collect(metrics chan<- prometheus.Metric) {
 	}
 	gauge(upDesc, 1)
 	gauge(lastFetchDesc, unixSeconds(f.Result.Received))
-	for _, metric := range tallyMetrics {
-		if value, ok := metric.Value(f.Result.Tally); ok {
+	for _, metric := range numberMetrics {
+		value, ok := metric.Value(&f.Result.Numbers)
+		switch {
+		case !ok:
+		case metric.Window != "":
+			gauge(metric.desc, value, metric.Window)
+		default:
 			gauge(metric.desc, value)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
 )
 
 // Write writes the past as OpenMetrics 1.0 until ctx ends. It calls onWritten with the
@@ -36,13 +37,15 @@ func (p *Past) Write(ctx context.Context, out io.Writer, onWritten func(chatbot 
 }
 
 // writeSeries writes a metric of the i-th chatbot.
-func (p *Past) writeSeries(ctx context.Context, out *bufio.Writer, metric collector.TallyMetric, i int, onWritten func(samples int)) error {
+func (p *Past) writeSeries(ctx context.Context, out *bufio.Writer, metric collector.Metric, i int, onWritten func(samples int)) error {
 	const often = 1 << 12
 	series := metric.Name + labels(p.Labels, p.Chatbots[i]) + " "
 	var line []byte
+	var numbers tally.Numbers
 	written := 0
-	for moment, tally := range p.chatbots[i].At(p.moments()) {
-		value, ok := metric.Value(tally)
+	for moment, counts := range p.chatbots[i].At(p.moments()) {
+		numbers.Counts = counts
+		value, ok := metric.Value(&numbers)
 		if !ok {
 			continue
 		}

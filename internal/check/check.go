@@ -92,10 +92,10 @@ func newResult(chatbot client.Chatbot, fetched fetch.Result) Result {
 		Chatbot: chatbot.UUID, Name: chatbot.NameOrUUID(), Status: status(fetched.Err), Seconds: fetched.Took.Seconds(),
 	}
 	if fetched.Err == nil {
-		tally := fetched.Tally
-		r.Sessions, r.Leads, r.Verified = &tally.Sessions, &tally.WithLead, &tally.WithVerifiedIdentity
-		if !tally.LastCreated.IsZero() {
-			r.Newest = &tally.LastCreated
+		numbers := fetched.Numbers
+		r.Sessions, r.Leads, r.Verified = &numbers.Sessions, &numbers.WithLead, &numbers.WithVerifiedIdentity
+		if !numbers.LastCreated.IsZero() {
+			r.Newest = &numbers.LastCreated
 		}
 	}
 	return r

@@ -249,7 +249,10 @@ func (s *Source) run(c *call) Result {
 		return s.fetchTally(ctx, c.chatbot, &state)
 	})
 	now := time.Now()
-	result := Result{Tally: fetched.tally, Received: fetched.received, Finished: now, Took: now.Sub(begun), Err: err}
+	result := Result{Received: fetched.received, Date: fetched.date, Finished: now, Took: now.Sub(begun), Err: err}
+	if err == nil {
+		result.Numbers = fetched.tally.At(fetched.date)
+	}
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	// Another call, begun before this one's end, may have remembered something newer.

@@ -28,7 +28,7 @@ func TestShared(t *testing.T) {
 		for i := range 20 {
 			scrapes.Go(func() {
 				time.Sleep(time.Duration(i) * 10 * time.Millisecond)
-				if got := fetchOne(t.Context(), source, "a"); got.Err != nil || got.Tally.Sessions != 3 || !got.Finished.Equal(midnight.Add(time.Second)) {
+				if got := fetchOne(t.Context(), source, "a"); got.Err != nil || got.Numbers.Sessions != 3 || !got.Finished.Equal(midnight.Add(time.Second)) {
 					t.Errorf("got %+v", got)
 				}
 			})
@@ -299,7 +299,7 @@ func TestOvertaken(t *testing.T) {
 				wantLater := func(when string) {
 					t.Helper()
 					got := fetchOne(t.Context(), source, "a")
-					if got.Err != nil || got.Tally.Sessions != 2 || !got.Finished.Equal(midnight.Add(5*time.Second)) || len(tries.at) != 2 {
+					if got.Err != nil || got.Numbers.Sessions != 2 || !got.Finished.Equal(midnight.Add(5*time.Second)) || len(tries.at) != 2 {
 						t.Errorf("%s: got %+v after %d requests", when, got, len(tries.at))
 					}
 				}
@@ -336,7 +336,7 @@ func TestSuccessIsKept(t *testing.T) {
 				}
 				scrapes.Wait()
 				requests := len(tries.at)
-				if got := fetchOne(t.Context(), source, "a"); got.Err != nil || got.Tally.Sessions != 1 || len(tries.at) != requests {
+				if got := fetchOne(t.Context(), source, "a"); got.Err != nil || got.Numbers.Sessions != 1 || len(tries.at) != requests {
 					t.Errorf("got %+v after %d requests, want %d", got, len(tries.at), requests)
 				}
 			})

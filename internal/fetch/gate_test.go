@@ -80,12 +80,12 @@ func TestRetry(t *testing.T) {
 					t.Errorf("finished at %v after %v, want %v", got.Finished, got.Took, ends)
 				}
 				if test.want == "" {
-					if got.Err != nil || got.Tally != (tally.Counts{Sessions: 1, WithLead: 1}) || logged.Len() > 0 {
+					if got.Err != nil || got.Numbers.Counts != (tally.Counts{Sessions: 1, WithLead: 1}) || logged.Len() > 0 {
 						t.Errorf("got %+v, logged %s", got, &logged)
 					}
 					return
 				}
-				if fetch.ReasonOf(got.Err) != test.want || got.Tally != (tally.Counts{}) ||
+				if fetch.ReasonOf(got.Err) != test.want || got.Numbers != (tally.Numbers{}) ||
 					last.err != nil && !errors.Is(got.Err, last.err) {
 					t.Errorf("got %+v, want %s", got, test.want)
 				}

@@ -16,10 +16,10 @@ import (
 // was found not to filter as it should.
 const incrementalPause = 24 * time.Hour
 
-// fetched is a tally and when the headers of the response came that it rests on.
+// fetched is a tally, and the local time and the Date of the response that it rests on.
 type fetched struct {
-	tally    tally.Counts
-	received time.Time
+	tally          *tally.Tally
+	received, date time.Time
 }
 
 // fetchTally returns the tally of a chatbot, from its full list, or from its recent
@@ -29,7 +29,7 @@ func (s *Source) fetchTally(ctx context.Context, chatbot client.Chatbot, state *
 		result, _, err := s.fetchFull(ctx, chatbot, state)
 		return result, err
 	}
-	recent, err := s.fetchList(ctx, chatbot, client.SessionsOptions{Since: state.span.from, Validator: state.recentValidator},
+	part, err := s.fetchList(ctx, chatbot, client.SessionsOptions{Since: state.span.from, Validator: state.recentValidator},
 		func(time.Time) time.Time { return state.span.from }, state.span)
 	switch {
 	case err != nil && !isOtherAnswer(err):
@@ -37,15 +37,15 @@ func (s *Source) fetchTally(ctx context.Context, chatbot client.Chatbot, state *
 			state.nextFull = time.Time{} // the parameter may be the cause
 		}
 		return fetched{}, err
-	case err == nil && recent.notModified:
-		return fetched{state.old.Plus(state.recent), recent.received}, nil
-	case err == nil && recent.before.Sessions == 0 && recent.inSpan == state.inSpan && recent.undated.Sessions <= state.undated:
+	case err == nil && part.notModified:
+		return part.with(state.tally()), nil
+	case err == nil && part.early == 0 && part.inSpan == state.inSpan && part.undated <= state.undated:
 		// Sessions without a readable creation time are already among the old ones.
-		state.recent, state.recentValidator = recent.recent, recent.validator
-		if state.old.Plus(state.recent) != state.full {
+		if part.recent.Counts != state.recent.Counts {
 			state.fullValidator = client.Validator{} // a 304 would be wrong
 		}
-		return fetched{state.old.Plus(state.recent), recent.received}, nil
+		state.recent, state.recentValidator = part.recent, part.validator
+		return part.with(state.tally()), nil
 	}
 	// Sessions were deleted or added late, or this is not what was asked for. The full
 	// list decides.
@@ -60,8 +60,8 @@ func (s *Source) fetchTally(ctx context.Context, chatbot client.Chatbot, state *
 	if fullErr != nil {
 		return result, fullErr
 	}
-	confirmed := err == nil && recent.before.Sessions == 0 && recent.undated.Sessions <= state.undated &&
-		(inSpan == recent.inSpan || recent.inSpan.n < before.n && inSpan.n <= recent.inSpan.n)
+	confirmed := err == nil && part.early == 0 && part.undated <= state.undated &&
+		(inSpan == part.inSpan || part.inSpan.n < before.n && inSpan.n <= part.inSpan.n)
 	if !confirmed && !isServerError(err) {
 		state.offUntil = time.Now().Add(incrementalPause)
 		level.Info(s.Logger).Log("msg", "the API does not filter sessions by creation time; fetching full lists",
@@ -115,19 +115,27 @@ func (s *Source) fetchFull(ctx context.Context, chatbot client.Chatbot, state *s
 	inSpan = before.inSpan
 	if !full.notModified {
 		inSpan = full.inSpan
-		state.full, state.fullValidator = full.all(), full.validator
-		state.old, state.undated = full.before.Plus(full.undated), full.undated.Sessions
+		state.old, state.recent = full.old, full.recent
+		state.undated, state.fullValidator = full.undated, full.validator
 		state.span, state.inSpan = span{full.cutOff, full.newest}, full.sinceCutOff
-		state.recent, state.recentValidator = tally.Counts{}, client.Validator{}
+		state.recentValidator = client.Validator{}
 	}
 	state.nextFull = time.Now().Add(s.FullInterval)
-	return fetched{state.full, full.received}, inSpan, nil
+	result = full.with(state.tally())
+	if s.Window <= 0 && state.fullValidator == (client.Validator{}) {
+		state.old = nil // only a 304 would need it
+	}
+	return result, inSpan, nil
 }
 
-// list is a fetched list of sessions, tallied in parts: those created before a
-// cut-off, those without a readable creation time, and the others.
+// list is a fetched list of sessions, tallied in parts: those from a cut-off on, and the
+// old ones, created before it or without a readable creation time. Without incremental
+// mode, all are old ones, and nothing else is known of them.
 type list struct {
-	before, undated, recent tally.Counts
+	old, recent *tally.Tally
+	// early and undated are the numbers of old sessions before the cut-off and of those
+	// without a readable creation time.
+	early, undated int
 
 	cutOff time.Time
 	// newest is the newest creation time.
@@ -135,17 +143,23 @@ type list struct {
 	// sinceCutOff are the sessions from the cut-off on, inSpan those in a given span.
 	sinceCutOff, inSpan census
 
-	validator   client.Validator
-	received    time.Time
-	notModified bool // the list of the request's validator; the tallies are zero
+	validator      client.Validator
+	received, date time.Time
+	notModified    bool // the list of the request's validator; there are no tallies
 }
 
-func (l *list) all() tally.Counts { return l.before.Plus(l.undated).Plus(l.recent) }
+// with returns a tally that rests on the response of the list.
+func (l *list) with(tally *tally.Tally) fetched { return fetched{tally, l.received, l.date} }
 
 func (l *list) add(session client.Session, span span) {
+	if l.recent == nil {
+		l.old.Add(session)
+		return
+	}
 	created := session.Created
 	if created.IsZero() {
-		l.undated.Add(session)
+		l.undated++
+		l.old.Add(session)
 		return
 	}
 	if span.contains(created) {
@@ -155,15 +169,16 @@ func (l *list) add(session client.Session, span span) {
 		l.newest = created
 	}
 	if created.Before(l.cutOff) {
-		l.before.Add(session)
+		l.early++
+		l.old.Add(session)
 		return
 	}
 	l.recent.Add(session)
 	l.sinceCutOff.add(created)
 }
 
-// fetchList fetches sessions and tallies them. It divides them at the time that cutOff
-// returns for the Date of the response.
+// fetchList fetches sessions and tallies them. In incremental mode, it divides them at the
+// time that cutOff returns for the Date of the response.
 func (s *Source) fetchList(ctx context.Context, chatbot client.Chatbot, options client.SessionsOptions,
 	cutOff func(date time.Time) time.Time, span span) (*list, error) {
 	response, err := s.API.Sessions(ctx, chatbot.UUID, options)
@@ -171,8 +186,14 @@ func (s *Source) fetchList(ctx context.Context, chatbot client.Chatbot, options 
 		return nil, err
 	}
 	l := &list{
-		cutOff: cutOff(response.Date), validator: response.Validator,
-		received: response.Received, notModified: response.NotModified,
+		validator: response.Validator, received: response.Received, date: response.Date, notModified: response.NotModified,
+	}
+	if l.notModified {
+		return l, nil
+	}
+	l.old = tally.New(response.Date)
+	if s.Window > 0 {
+		l.recent, l.cutOff = tally.New(response.Date), cutOff(response.Date)
 	}
 	for session, err := range response.Sessions {
 		if err != nil {

@@ -256,8 +256,8 @@ func TestParameterServers(t *testing.T) {
 						if got.Err != nil && !test.down {
 							t.Fatalf("seed %d, scrape %d: %v", seed, i, got.Err)
 						}
-						if want := tallyOf(chatbot.now()); got.Err == nil && got.Tally != want {
-							t.Fatalf("seed %d, scrape %d after %d and %d requests: got %+v\nwant %+v", seed, i, server.plain, server.queries, got.Tally, want)
+						if want := tallyOf(chatbot.now()); got.Err == nil && got.Numbers.Counts != want {
+							t.Fatalf("seed %d, scrape %d after %d and %d requests: got %+v\nwant %+v", seed, i, server.plain, server.queries, got.Numbers.Counts, want)
 						}
 					}
 					if test.asked == often && server.queries < scrapes/2 || test.asked == daily && server.queries > 4 {
@@ -299,7 +299,7 @@ func TestPauseBeforeFull(t *testing.T) {
 			t.Errorf("got %v after %d requests and %v", got.Err, len(m.requests), time.Since(midnight))
 		}
 		time.Sleep(time.Minute)
-		if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Tally != m.tally() {
+		if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Numbers.Counts != m.tally() {
 			t.Errorf("after the pause: got %+v", got)
 		}
 	})
@@ -337,8 +337,8 @@ func TestWrongNotModified(t *testing.T) {
 		source := m.source(log.NewNopLogger(), incremental(time.Hour, time.Hour))
 		want := func() {
 			t.Helper()
-			if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Tally != m.tally() {
-				t.Errorf("at %v: got %+v, %v, want %+v", time.Since(midnight), got.Tally, got.Err, m.tally())
+			if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Numbers.Counts != m.tally() {
+				t.Errorf("at %v: got %+v, %v, want %+v", time.Since(midnight), got.Numbers.Counts, got.Err, m.tally())
 			}
 			time.Sleep(7 * time.Minute)
 		}
@@ -364,8 +364,8 @@ func TestNewUndated(t *testing.T) {
 		m.account.IgnoreTimestamps = true // all sessions are recent
 		source := m.source(log.NewNopLogger(), incremental(time.Hour, time.Hour))
 		for i := range 6 {
-			if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Tally != m.tally() {
-				t.Errorf("step %d: got %+v, %v, want %+v", i, got.Tally, got.Err, m.tally())
+			if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Numbers.Counts != m.tally() {
+				t.Errorf("step %d: got %+v, %v, want %+v", i, got.Numbers.Counts, got.Err, m.tally())
 			}
 			m.sessions[10+i] = simulator.Session{Number: 10 + i, Modified: midnight}
 			time.Sleep(time.Minute)

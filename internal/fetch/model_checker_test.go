@@ -141,7 +141,7 @@ func (c *modelChecker) end(s *modelServer, scrape *modelScrape) {
 	}
 	for i, chatbot := range scrape.chatbots {
 		uuid, result := chatbot.UUID, scrape.results[i]
-		c.note("%s: result %d sessions, received %s, finished %s, took %v: %v", short(uuid), result.Tally.Sessions,
+		c.note("%s: result %d sessions, received %s, finished %s, took %v: %v", short(uuid), result.Numbers.Sessions,
 			result.Received.Format("15:04:05.000"), result.Finished.Format("15:04:05.000"), result.Took, result.Err)
 		if result.Err != nil {
 			c.checkFailure(s, scrape, uuid, result)
@@ -179,7 +179,7 @@ func (c *modelChecker) refused(s *modelServer, scrape *modelScrape) bool {
 
 // checkFailure checks that the reason is one of those that the fetch met.
 func (c *modelChecker) checkFailure(s *modelServer, scrape *modelScrape, uuid string, result fetch.Result) {
-	if result.Tally != (tally.Counts{}) || !result.Received.IsZero() {
+	if result.Numbers != (tally.Numbers{}) || !result.Received.IsZero() {
 		c.fault("%s: numbers with an error", short(uuid))
 	}
 	if finished := scrape.shown[uuid].finished; c.options.CacheTTL > 0 && scrape.start.Before(finished.Add(c.options.CacheTTL)) {
@@ -234,7 +234,7 @@ func (c *modelChecker) checkSuccess(s *modelServer, scrape *modelScrape, uuid st
 	}
 	explanations := c.explain(s, uuid, result)
 	if len(explanations) == 0 {
-		c.fault("%s: shown %+v, which was not true; last %+v", short(uuid), result.Tally, tallyOf(s.chatbot(uuid).now()))
+		c.fault("%s: shown %+v, which was not true; last %+v", short(uuid), result.Numbers.Counts, tallyOf(s.chatbot(uuid).now()))
 		return
 	}
 	oldest, newest := explanations[0], explanations[0]
@@ -296,7 +296,7 @@ func (c *modelChecker) explain(s *modelServer, uuid string, result fetch.Result)
 			continue
 		}
 		if answer.since.IsZero() {
-			if tallyOf(versions[answer.version]) == result.Tally {
+			if tallyOf(versions[answer.version]) == result.Numbers.Counts {
 				explanations = append(explanations, explanation{answer.version, answer.version})
 			}
 			continue
@@ -308,7 +308,7 @@ func (c *modelChecker) explain(s *modelServer, uuid string, result fetch.Result)
 				continue
 			}
 			_, old := createdSince(versions[full.version], answer.since)
-			if tallyOf(old).Plus(tallyOf(sent)) == result.Tally {
+			if tallyOf(old).Plus(tallyOf(sent)) == result.Numbers.Counts {
 				explanations = append(explanations, explanation{answer.version, full.version})
 			}
 		}

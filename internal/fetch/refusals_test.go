@@ -265,7 +265,7 @@ func TestStatesAreKept(t *testing.T) {
 		}
 		counting.order = nil
 		for _, spelling := range []string{shopUUID, strings.ToUpper(shopUUID), shopUUID[:8] + "-" + shopUUID[8:]} {
-			if got := fetchOne(t.Context(), source, spelling); got.Err != nil || got.Tally.Sessions != 1 {
+			if got := fetchOne(t.Context(), source, spelling); got.Err != nil || got.Numbers.Sessions != 1 {
 				t.Errorf("%s: got %+v", spelling, got)
 			}
 		}

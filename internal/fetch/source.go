@@ -80,11 +80,14 @@ func (s *Source) remember(key string, state state) {
 
 // Result is the outcome of the fetch of a chatbot's sessions.
 type Result struct {
-	// Tally is what the sessions add up to, zero if Err is not nil.
-	Tally tally.Counts
+	// Numbers are what the sessions add up to at Date, zero if Err is not nil.
+	Numbers tally.Numbers
 	// Received is the local time when the headers of the last response came that the
-	// tally rests on; zero if Err is not nil.
+	// numbers rest on; zero if Err is not nil.
 	Received time.Time
+	// Date is the time of that response by the clock of the API; see
+	// [client.SessionsResponse].
+	Date time.Time
 	// Finished is when the fetch ended.
 	Finished time.Time
 	// Took is how long the fetch took after it got a slot; if it got none, how long

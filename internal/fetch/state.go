@@ -16,16 +16,16 @@ type state struct {
 	took      time.Duration
 	succeeded bool
 
-	// The last full list.
-	full          tally.Counts
+	// old is the tally of those sessions of the last full list that were created before
+	// span.from or have no readable creation time. recent is the tally of the others, by
+	// the last response that had them. Neither changes.
+	old, recent *tally.Tally
+	// fullValidator is that of the last full list, zero if recent has changed since.
 	fullValidator client.Validator
 
 	// For incremental mode. nextFull is when the next full fetch is due, offUntil until
 	// when all fetches are full because the server does not filter as it should.
 	nextFull, offUntil time.Time
-	// old is the tally of those sessions of the full list that were created before
-	// span.from or have no readable creation time.
-	old tally.Counts
 	// span begins at the cut-off and ends with the newest session of the full list.
 	// inSpan are the sessions of the full list in it.
 	span   span
@@ -33,9 +33,16 @@ type state struct {
 
 	undated int // number of sessions in old without a readable creation time
 
-	// The last response with the sessions from span.from on.
-	recent          tally.Counts
+	// recentValidator is that of recent, zero if recent is from a full list.
 	recentValidator client.Validator
+}
+
+// tally returns the tally of all sessions.
+func (s *state) tally() *tally.Tally {
+	if s.recent == nil {
+		return s.old
+	}
+	return s.old.Plus(s.recent)
 }
 
 // span is a span of time, both ends inclusive.

@@ -188,8 +188,8 @@ func TestIncrementalModel(t *testing.T) {
 						} else {
 							filtered++
 						}
-						if want := m.tally(); !stale && got.Tally != want {
-							t.Fatalf("at %v got %+v\nwant %+v", now, got.Tally, want)
+						if want := m.tally(); !stale && got.Numbers.Counts != want {
+							t.Fatalf("at %v got %+v\nwant %+v", now, got.Numbers.Counts, want)
 						}
 					}
 					if name == "filters" && filtered < 50 {
@@ -216,7 +216,7 @@ func TestIncremental(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		source := m.source(log.NewNopLogger(), incremental(48*time.Hour, time.Hour))
 		for range 8 {
-			if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Tally != m.tally() {
+			if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Numbers.Counts != m.tally() {
 				t.Errorf("got %+v, want %+v", got, m.tally())
 			}
 			time.Sleep(10 * time.Minute)
@@ -249,7 +249,7 @@ func TestUnfiltered(t *testing.T) {
 				var logged bytes.Buffer
 				source := m.source(log.NewLogfmtLogger(&logged), incremental(48*time.Hour, 5*time.Hour))
 				for range 8 {
-					if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Tally != m.tally() {
+					if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Numbers.Counts != m.tally() {
 						t.Errorf("got %+v, want %+v", got, m.tally())
 					}
 					time.Sleep(4 * time.Hour)
@@ -286,7 +286,7 @@ func TestUnfilteredOnce(t *testing.T) {
 			if i > 0 {
 				m.etag = `"after"`
 			}
-			if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Tally != m.tally() {
+			if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Numbers.Counts != m.tally() {
 				t.Errorf("step %d: got %+v, want %+v", i, got, m.tally())
 			}
 			time.Sleep(10 * time.Minute)
@@ -327,7 +327,7 @@ func TestConditional(t *testing.T) {
 						m.sessions[i] = simulator.Session{Number: i, Created: time.Now(), Modified: time.Now()}
 					}
 					got := fetchOne(t.Context(), source, modelled)
-					if got.Err != nil || got.Tally != m.tally() || !got.Finished.Equal(time.Now()) {
+					if got.Err != nil || got.Numbers.Counts != m.tally() || !got.Finished.Equal(time.Now()) {
 						t.Errorf("step %d: got %+v, want %+v", i, got, m.tally())
 					}
 					if sent := m.responses[len(m.responses)-1] > 0; sent != step.sent {
@@ -403,7 +403,7 @@ func TestConditionalParts(t *testing.T) {
 			case part:
 				add(time.Minute, whole, part)
 			}
-			if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Tally != m.tally() {
+			if got := fetchOne(t.Context(), source, modelled); got.Err != nil || got.Numbers.Counts != m.tally() {
 				t.Errorf("step %d: got %+v, want %+v", i, got, m.tally())
 			}
 			asked := whole
@@ -429,7 +429,7 @@ func TestUndated(t *testing.T) {
 		source := newSource(tries, 1, prometheus.NewRegistry(), log.NewLogfmtLogger(&logged), incremental(time.Hour, time.Hour))
 		want := tally.Counts{Sessions: 2, WithLead: 2, Malformed: 1, LastCreated: midnight.Add(-time.Minute)}
 		for i := range 3 {
-			if got := fetchOne(t.Context(), source, "a"); got.Err != nil || got.Tally != want {
+			if got := fetchOne(t.Context(), source, "a"); got.Err != nil || got.Numbers.Counts != want {
 				t.Errorf("fetch %d: got %+v, want %+v", i, got, want)
 			}
 		}
@@ -466,7 +466,7 @@ func TestCache(t *testing.T) {
 		} {
 			time.Sleep(time.Until(midnight.Add(step.after)))
 			got := fetchOne(t.Context(), source, "a")
-			if (got.Err != nil) != (step.sessions == 0) || got.Tally.Sessions != step.sessions ||
+			if (got.Err != nil) != (step.sessions == 0) || got.Numbers.Sessions != step.sessions ||
 				!got.Finished.Equal(midnight.Add(step.finished)) || len(tries.at) != step.requests {
 				t.Errorf("step %d: got %+v after %d requests, want %+v", i, got, len(tries.at), step)
 			}

@@ -51,7 +51,7 @@ func lists() map[string][]client.Session {
 			client.Session{Created: read.Add(3 * day), HasLead: true}),
 		"one seven days in the future":  append(every(time.Hour, 40*day, time.Hour), client.Session{Created: read.Add(7 * day)}),
 		"only three days in the future": {{Created: read.Add(3 * day)}},
-		"opening": slices.Concat(every(12*time.Minute, 20*day, 18*day+time.Minute), every(time.Hour, 18*day, 5*day)),
+		"opening":                       slices.Concat(every(12*time.Minute, 20*day, 18*day+time.Minute), every(time.Hour, 18*day, 5*day)),
 		"opening, silent for ten days": slices.Concat(every(12*time.Minute, 26*day, 24*day+time.Minute),
 			every(time.Hour, 24*day, 10*day)),
 		"one lead in the first session": withLeads(every(time.Hour, 34*day, 0), 0),

@@ -32,10 +32,10 @@ func TestFamilyCache(t *testing.T) {
 		t.Error("gathered anew what had not changed")
 	}
 	for name, change := range map[string]func(*collector.Fetched){
-		"name":   func(f *collector.Fetched) { f.Chatbot.Name = "B" },
-		"tally":  func(f *collector.Fetched) { f.Result.Tally.Sessions++ },
-		"time":   func(f *collector.Fetched) { f.Result.Finished = time.Unix(1, 0) },
-		"failed": func(f *collector.Fetched) { f.Result.Err = &fetch.Error{Reason: client.Timeout} },
+		"name":    func(f *collector.Fetched) { f.Chatbot.Name = "B" },
+		"numbers": func(f *collector.Fetched) { f.Result.Numbers.Sessions++ },
+		"time":    func(f *collector.Fetched) { f.Result.Finished = time.Unix(1, 0) },
+		"failed":  func(f *collector.Fetched) { f.Result.Err = &fetch.Error{Reason: client.Timeout} },
 	} {
 		before := gather(same)
 		if gather(change) == before || gather(same) == before {
