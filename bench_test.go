@@ -67,8 +67,8 @@ func BenchmarkMillion(b *testing.B) {
 func uuid(i int) string { return fmt.Sprintf("%032x", i) }
 
 // scrapeAll measures scrapes, in a content encoding, of n chatbots of the account at
-// a URL; the first must show want.
-func scrapeAll(b *testing.B, base string, n int, account accounts.Config, encoding, want string) {
+// a URL; the first must show want. It returns the page of the first.
+func scrapeAll(b *testing.B, base string, n int, account accounts.Config, encoding, want string) string {
 	b.Helper()
 	var err error
 	if account.URL, err = url.Parse(base); err != nil {
@@ -103,6 +103,7 @@ func scrapeAll(b *testing.B, base string, n int, account accounts.Config, encodi
 			b.Fatal(page)
 		}
 	}
+	return first.Body.String()
 }
 
 // measured is a ResponseWriter that discards the body.
@@ -154,6 +155,32 @@ func BenchmarkCached(b *testing.B) {
 		})
 		b.Run(fmt.Sprint("cached_gzip/", n), func(b *testing.B) {
 			scrapeAll(b, server.URL, n, caching, "gzip", want)
+		})
+	}
+}
+
+// BenchmarkThousand scrapes a thousand chatbots that have all metrics of a chatbot, 34,000
+// in all: fetched, and from the cache.
+func BenchmarkThousand(b *testing.B) {
+	const n = 1000
+	account := &simulator.Account{Key: key, Chatbots: []simulator.Chatbot{
+		{UUID: shop, Sessions: simulator.Uniform(500, time.Now().Add(-500*2*time.Hour), 2*time.Hour)},
+	}}
+	request := httptest.NewRequest(http.MethodGet, "/api/v1/chatbot/"+shop+"/sessions", nil)
+	request.Header.Set("Authorization", "Bearer "+key)
+	list := httptest.NewRecorder()
+	account.ServeHTTP(list, request)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write(list.Body.Bytes())
+	}))
+	b.Cleanup(server.Close)
+	for name, ttl := range map[string]time.Duration{"fetched": 0, "cached": time.Hour} {
+		b.Run(name, func(b *testing.B) {
+			options := accounts.Config{Concurrency: 4, Source: fetch.SourceOptions{CacheTTL: ttl}}
+			page := scrapeAll(b, server.URL, n, options, "", `chatwize_missing_sessions_with_verified_identity{chatbot="`+uuid(n-1)+`"}`)
+			if series := strings.Count(page, `{chatbot="`); series != 34*n {
+				b.Errorf("got %d series", series)
+			}
 		})
 	}
 }
