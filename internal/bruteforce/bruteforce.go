@@ -22,7 +22,7 @@ type Sessions struct {
 
 // Activity returns the activity of the sessions.
 func (s Sessions) Activity() (a tally.Activity) {
-	const hour, day = time.Hour, 24 * time.Hour
+	const hour = time.Hour
 	for kind := range a.Recent {
 		kind := tally.Kind(kind)
 		for i, window := range []time.Duration{hour, day, 7 * day, 28 * day} {
@@ -48,7 +48,6 @@ func (s Sessions) Activity() (a tally.Activity) {
 }
 
 func (s Sessions) missing() tally.Value {
-	const day = 24 * time.Hour
 	if s.newest(tally.AllSessions).IsZero() {
 		return tally.Value{}
 	}
@@ -90,21 +89,13 @@ func (s Sessions) missing() tally.Value {
 }
 
 func (s Sessions) missingOf(kind tally.Kind) tally.Value {
-	newest, from := s.newest(kind), s.Now.Add(-35*24*time.Hour)
+	newest, from := s.newest(kind), s.Now.Add(-35*day)
 	none := !newest.Before(s.newest(tally.AllSessions))
 	a, m, n := 0.0, 0.0, 0.0
 	for _, session := range s.List {
-		if !s.counts(session) {
-			continue
-		}
 		after := 0.0
-		switch is := of(session, kind); {
-		case is || !s.created(session).After(newest) && s.Spread.IsZero():
-		case none:
-		case s.Spread.IsZero():
-			after = 1
-		default:
-			after = s.weight(session, newest, s.Now.Add(time.Hour))
+		if !none && !of(session, kind) {
+			after = s.weight(session, newest.Add(1), s.Now.Add(2*day))
 		}
 		recent := s.weight(session, from, time.Time{})
 		a += after
@@ -179,7 +170,7 @@ func (s Sessions) newest(kind tally.Kind) (newest time.Time) {
 func (s Sessions) count(kind tally.Kind, from, to time.Time) float64 {
 	n := 0.0
 	for _, session := range s.List {
-		if s.counts(session) && of(session, kind) {
+		if of(session, kind) {
 			n += s.weight(session, from, to)
 		}
 	}
@@ -188,25 +179,29 @@ func (s Sessions) count(kind tally.Kind, from, to time.Time) float64 {
 
 // weight returns how much of a session lies in a span.
 func (s Sessions) weight(session client.Session, from, to time.Time) float64 {
-	at := s.created(session)
-	exact := s.Spread.IsZero()
+	if session.Created.IsZero() {
+		return 0
+	}
+	if s.Spread.IsZero() || to.IsZero() && s.Now.Equal(s.Spread) {
+		at := s.created(session)
+		if s.counts(session) && !at.Before(from) && (to.IsZero() || at.Before(to)) {
+			return 1
+		}
+		return 0
+	}
 	if to.IsZero() {
-		to = s.Now.Add(time.Nanosecond)
-		exact = exact || s.Now.Equal(s.Spread)
+		to = s.Now.Add(2 * day)
 	}
 	start := session.Created.Truncate(time.Hour)
 	end := start.Add(time.Hour)
 	if start.Equal(s.Spread.Truncate(time.Hour)) {
 		end = s.Spread
 	}
-	if exact || start.After(s.Now) || end.Equal(start) {
-		if !at.Before(from) && at.Before(to) {
+	if end.Equal(start) {
+		if !start.Before(from) && start.Before(to) {
 			return 1
 		}
 		return 0
-	}
-	if s.Now.Before(end) && to.After(s.Now) {
-		to = end // the rest of the hour counts as now
 	}
 	first, last := start, end
 	if from.After(first) {

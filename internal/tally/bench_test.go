@@ -3,11 +3,13 @@ package tally_test
 import (
 	"testing"
 	"time"
+
+	"github.com/chatwize-exporter/chatwize_exporter/internal/bruteforce"
 )
 
 // BenchmarkAdd adds sessions of the last 30 days, the most expensive ones.
 func BenchmarkAdd(b *testing.B) {
-	sessions := every(30*time.Second, 30*day, 0)
+	sessions := bruteforce.Every(read, 30*time.Second, 30*day, 0)
 	b.ReportAllocs()
 	for b.Loop() {
 		tallied(read, sessions)
@@ -20,7 +22,7 @@ func BenchmarkAdd(b *testing.B) {
 func BenchmarkAt(b *testing.B) {
 	for name, after := range map[string]time.Duration{"read": 0, "later": time.Hour, "silent": 14 * day} {
 		b.Run(name, func(b *testing.B) {
-			tallied := tallied(read, every(10*time.Minute, 100*day, 0))
+			tallied := tallied(read, bruteforce.Every(read, 10*time.Minute, 100*day, 0))
 			for b.Loop() {
 				tallied.At(read.Add(after))
 			}

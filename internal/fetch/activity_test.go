@@ -1,0 +1,202 @@
+package fetch_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/bruteforce"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
+)
+
+// activityServer is a server of one chatbot that filters and has ETags. It remembers its
+// last answers.
+type activityServer struct {
+	sessions []client.Session
+	clock    time.Duration // by which it is ahead
+	noDate   bool
+	etags    bool
+
+	requests int
+	now      time.Time // of the last answer, as the exporter should see it
+	read     time.Time // of the last answer with a list
+	part     bool      // whether that was a part of the list
+	received time.Time // local time of the last answer
+}
+
+func (s *activityServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	time.Sleep(300 * time.Millisecond)
+	s.requests++
+	s.received = time.Now()
+	s.now = s.received.Add(s.clock).Truncate(time.Second)
+	if s.noDate {
+		s.now = s.received
+	}
+	var since time.Time
+	if text := r.URL.Query().Get("start_timestamp"); text != "" {
+		var err error
+		if since, err = time.Parse(time.RFC3339, text); err != nil {
+			return nil, err
+		}
+	}
+	var sent []modelSession
+	for _, session := range s.sessions {
+		if session.Created.Before(since) {
+			continue
+		}
+		element := modelSession{
+			id: len(sent), created: session.Created, createdJSON: "null", modified: midnight,
+			lead: session.HasLead, verified: session.IdentityVerified,
+		}
+		if !session.Created.IsZero() {
+			element.createdJSON = strconv.Quote(session.Created.Format(time.RFC3339Nano))
+		}
+		element.write()
+		sent = append(sent, element)
+	}
+	response := listResponse(sent)
+	response.Request = r
+	if !s.noDate {
+		response.Header.Set("Date", s.now.UTC().Format(http.TimeFormat))
+	}
+	etag := fmt.Sprintf(`"%d of %d"`, len(sent), len(s.sessions))
+	if s.etags && r.Header.Get("If-None-Match") == etag {
+		response.StatusCode, response.Body = http.StatusNotModified, http.NoBody
+		return response, nil
+	}
+	if s.etags {
+		response.Header.Set("ETag", etag)
+	}
+	s.read, s.part = s.now, !since.IsZero()
+	// The body takes a while. The numbers are those of the headers all the same.
+	response.Body = slowBody{response.Body}
+	return response, nil
+}
+
+// slowBody takes a second to be read.
+type slowBody struct{ io.ReadCloser }
+
+func (b slowBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		time.Sleep(time.Second)
+	}
+	return n, err
+}
+
+func (s *activityServer) source(options fetch.SourceOptions) *fetch.Source {
+	api := client.New(client.Config{
+		URL:       &url.URL{Scheme: "http", Host: modelHost},
+		Key:       func(context.Context) (string, error) { return "key", nil },
+		Transport: s,
+	})
+	return newSource(api, 1, prometheus.NewRegistry(), log.NewNopLogger(), func(o *fetch.SourceOptions) { *o = options })
+}
+
+// check compares a result with a count by brute force.
+func (s *activityServer) check(got fetch.Result, window time.Duration) error {
+	if got.Err != nil || !got.Date.Equal(s.now) || !got.Received.Equal(s.received) {
+		return fmt.Errorf("got %v, now %v, received at %v, want %v and %v", got.Err, got.Date, got.Received, s.now, s.received)
+	}
+	want := bruteforce.Sessions{List: s.sessions, Now: s.now, Spread: s.read}.Activity()
+	if s.part && s.now.Equal(s.read) {
+		// Recent sessions are exact in windows that the part covers, and may be in others.
+		spread := bruteforce.Sessions{List: s.sessions, Now: s.now, Spread: s.read.Add(-1)}.Activity()
+		for kind := range want.Recent {
+			for i := range want.Recent[kind] {
+				if tally.RecentWindows[i] > window && got.Numbers.Recent[kind][i] != want.Recent[kind][i] {
+					want.Recent[kind][i] = spread.Recent[kind][i]
+				}
+			}
+			if got.Numbers.Missing[kind] != want.Missing[kind] {
+				want.Missing[kind] = spread.Missing[kind]
+			}
+		}
+	}
+	if difference := bruteforce.Difference(got.Numbers.Activity, want); difference != "" {
+		return fmt.Errorf("list from %v (a part: %t), now %v: %s", s.read, s.part, s.now, difference)
+	}
+	return nil
+}
+
+var activityModes = map[string]struct {
+	options fetch.SourceOptions
+	etags   bool
+}{
+	"full":                     {},
+	"304":                      {etags: true},
+	"cached":                   {options: fetch.SourceOptions{CacheTTL: 30 * time.Minute}},
+	"304, cached":              {options: fetch.SourceOptions{CacheTTL: 30 * time.Minute}, etags: true},
+	"incremental":              {options: fetch.SourceOptions{Window: 2 * time.Hour, FullInterval: 2 * time.Hour}},
+	"incremental, 304":         {options: fetch.SourceOptions{Window: 25 * time.Hour, FullInterval: 2 * time.Hour}, etags: true},
+	"incremental, 304, cached": {options: fetch.SourceOptions{Window: 25 * time.Hour, FullInterval: 2 * time.Hour, CacheTTL: 3 * time.Minute}, etags: true},
+}
+
+// Recent, usual and missing sessions are those of the contract, however they are fetched.
+func TestActivity(t *testing.T) {
+	lists := bruteforce.Edges(midnight)
+	for days := range 41 {
+		if days%7 > 1 { // package tally tests them
+			delete(lists, fmt.Sprintf("silent for %d days", days))
+			delete(lists, fmt.Sprintf("silent for %d days, 30 days old", days))
+		}
+	}
+	for seed := range uint64(10) {
+		lists[fmt.Sprint("random ", seed)] = bruteforce.Random(rand.New(rand.NewPCG(seed, 8)), midnight, 300)
+	}
+	steps := []time.Duration{0, time.Minute, 4 * time.Minute, 40 * time.Minute, time.Hour, 3 * time.Hour, 25 * time.Hour}
+	for name, mode := range activityModes {
+		for _, grows := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, the list grows: %t", name, grows), func(t *testing.T) {
+				t.Parallel()
+				n := 0
+				for list, sessions := range lists {
+					n++
+					synctest.Test(t, func(t *testing.T) {
+						server := &activityServer{
+							sessions: slices.Clone(sessions), etags: mode.etags,
+							clock: []time.Duration{0, time.Hour, -time.Hour}[n%3], noDate: n%4 == 0,
+						}
+						source := server.source(mode.options)
+						var last fetch.Result
+						for i, step := range steps {
+							time.Sleep(step)
+							if grows && i > 0 {
+								server.sessions = append(server.sessions, client.Session{
+									Created: time.Now().Add(server.clock - time.Minute).Truncate(time.Millisecond), HasLead: i%2 == 0,
+								})
+							}
+							requests := server.requests
+							got := fetchOne(t.Context(), source, modelled)
+							if server.requests == requests {
+								if got != last || step >= mode.options.CacheTTL {
+									t.Errorf("%s, step %d: not the numbers of the cache", list, i)
+								}
+								continue
+							}
+							if last = got; step < mode.options.CacheTTL && i > 0 {
+								t.Errorf("%s, step %d: not from the cache", list, i)
+							}
+							if err := server.check(got, mode.options.Window); err != nil {
+								t.Errorf("%s, step %d, clock %v: %v", list, i, server.clock, err)
+							}
+						}
+					})
+				}
+			})
+		}
+	}
+}
