@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
 )
@@ -81,7 +82,8 @@ type Metric struct {
 	// Value returns the value of the metric and reports whether it has one.
 	Value func(*tally.Numbers) (value float64, ok bool)
 
-	desc *prometheus.Desc
+	desc   *prometheus.Desc
+	labels []*dto.LabelPair // after ChatbotLabel
 }
 
 // DatedMetrics returns the metrics that are known for any time in the past.
@@ -132,7 +134,8 @@ func usual(name string, kind tally.Kind, help string) (metrics []Metric) {
 
 func windowed(name, help string, window int, value func(*tally.Numbers) (float64, bool)) Metric {
 	return Metric{
-		Name: fullName(name), Help: help, Window: windowNames[window], desc: newDesc(name, help, WindowLabel), Value: value,
+		Name: fullName(name), Help: help, Window: windowNames[window], Value: value,
+		desc: newDesc(name, help, WindowLabel), labels: []*dto.LabelPair{label(WindowLabel, windowNames[window])},
 	}
 }
 
