@@ -61,13 +61,13 @@ func TestCollect(t *testing.T) {
 		broken = "7f5e5376dbf045cd8c72c60f428653d4"
 	)
 	results := fetcher{
-		busy: {Received: midnight.Add(250 * time.Millisecond), Took: 250 * time.Millisecond, Numbers: tally.Numbers{Counts: tally.Counts{
+		busy: {Received: midnight.Add(250 * time.Millisecond), Took: 250 * time.Millisecond, Numbers: &tally.Numbers{Counts: tally.Counts{
 			Sessions: 4, WithLead: 2, WithVerifiedIdentity: 1,
 			LastCreated: midnight.Add(-8*time.Minute + 123456*time.Microsecond), LastModified: midnight.Add(-3 * time.Minute),
 		}}},
-		empty:  {Received: midnight},
-		odd:    {Received: midnight, Numbers: tally.Numbers{Counts: tally.Counts{Sessions: 2, WithVerifiedIdentity: 1, Malformed: 2}}},
-		broken: {Received: midnight, Took: time.Second, Numbers: tally.Numbers{Counts: tally.Counts{Sessions: 1, WithLead: 1}}, Err: &client.Error{Reason: client.ServerError, Status: 502}},
+		empty:  {Received: midnight, Numbers: &tally.Numbers{}},
+		odd:    {Received: midnight, Numbers: &tally.Numbers{Counts: tally.Counts{Sessions: 2, WithVerifiedIdentity: 1, Malformed: 2}}},
+		broken: {Received: midnight, Took: time.Second, Numbers: &tally.Numbers{Counts: tally.Counts{Sessions: 1, WithLead: 1}}, Err: &client.Error{Reason: client.ServerError, Status: 502}},
 	}
 	synctest.Test(t, func(t *testing.T) {
 		registry := prometheus.NewPedanticRegistry()
@@ -156,7 +156,7 @@ func TestContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
-		c := collector.Collector{Context: ctx, Chatbots: fetch.Configured{{UUID: "a"}}, Source: fetcher{"a": {}}, Logger: log.NewNopLogger()}
+		c := collector.Collector{Context: ctx, Chatbots: fetch.Configured{{UUID: "a"}}, Source: fetcher{"a": {Numbers: &tally.Numbers{}}}, Logger: log.NewNopLogger()}
 		want := `
 # HELP chatwize_up Whether the chatbot's sessions could be fetched and read to the end (1) or not (0).
 # TYPE chatwize_up gauge

@@ -50,7 +50,7 @@ func (f Fetched) collect(metrics chan<- prometheus.Metric) {
 	send(upDesc, 1)
 	send(lastFetchDesc, unixSeconds(f.Result.Received))
 	for _, metric := range numberMetrics {
-		if value, ok := metric.Value(&f.Result.Numbers); ok {
+		if value, ok := metric.Value(f.Result.Numbers); ok {
 			send(metric.desc, value, metric.labels...)
 		}
 	}

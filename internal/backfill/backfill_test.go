@@ -405,7 +405,7 @@ func TestSameAsScrape(t *testing.T) {
 		for _, session := range account[chatbot.UUID].([]client.Session) {
 			sum.Add(session)
 		}
-		snapshot = append(snapshot, collector.Fetched{Chatbot: chatbot, Result: fetch.Result{Numbers: tally.Numbers{Counts: sum}}})
+		snapshot = append(snapshot, collector.Fetched{Chatbot: chatbot, Result: fetch.Result{Numbers: &tally.Numbers{Counts: sum}}})
 	}
 	scrape, err := testutil.CollectAndFormat(snapshot, expfmt.TypeTextPlain,
 		"chatwize_sessions", "chatwize_sessions_with_lead", "chatwize_sessions_with_verified_identity",

@@ -14,6 +14,7 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/check"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,7 +24,7 @@ type api map[string]error
 
 func (a api) FetchAll(_ context.Context, chatbots []client.Chatbot) (results []fetch.Result) {
 	for _, chatbot := range chatbots {
-		results = append(results, fetch.Result{Err: a[chatbot.UUID]})
+		results = append(results, fetch.Result{Numbers: &tally.Numbers{}, Err: a[chatbot.UUID]})
 	}
 	return results
 }

@@ -251,7 +251,8 @@ func (s *Source) run(c *call) Result {
 	now := time.Now()
 	result := Result{Received: fetched.received, Date: fetched.date, Finished: now, Took: now.Sub(begun), Err: err}
 	if err == nil {
-		result.Numbers = fetched.tally.At(fetched.date)
+		numbers := fetched.tally.At(fetched.date)
+		result.Numbers = &numbers
 	}
 	s.mutex.Lock()
 	defer s.mutex.Unlock()

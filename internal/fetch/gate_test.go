@@ -85,7 +85,7 @@ func TestRetry(t *testing.T) {
 					}
 					return
 				}
-				if fetch.ReasonOf(got.Err) != test.want || got.Numbers != (tally.Numbers{}) ||
+				if fetch.ReasonOf(got.Err) != test.want || got.Numbers != nil ||
 					last.err != nil && !errors.Is(got.Err, last.err) {
 					t.Errorf("got %+v, want %s", got, test.want)
 				}

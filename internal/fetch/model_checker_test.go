@@ -9,7 +9,6 @@ import (
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
-	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
 )
 
 // modelScrape is a FetchAll that a caller waits for.
@@ -141,7 +140,7 @@ func (c *modelChecker) end(s *modelServer, scrape *modelScrape) {
 	}
 	for i, chatbot := range scrape.chatbots {
 		uuid, result := chatbot.UUID, scrape.results[i]
-		c.note("%s: result %d sessions, received %s, finished %s, took %v: %v", short(uuid), result.Numbers.Sessions,
+		c.note("%s: result %+v, received %s, finished %s, took %v: %v", short(uuid), result.Numbers,
 			result.Received.Format("15:04:05.000"), result.Finished.Format("15:04:05.000"), result.Took, result.Err)
 		if result.Err != nil {
 			c.checkFailure(s, scrape, uuid, result)
@@ -179,7 +178,7 @@ func (c *modelChecker) refused(s *modelServer, scrape *modelScrape) bool {
 
 // checkFailure checks that the reason is one of those that the fetch met.
 func (c *modelChecker) checkFailure(s *modelServer, scrape *modelScrape, uuid string, result fetch.Result) {
-	if result.Numbers != (tally.Numbers{}) || !result.Received.IsZero() {
+	if result.Numbers != nil || !result.Received.IsZero() {
 		c.fault("%s: numbers with an error", short(uuid))
 	}
 	if finished := scrape.shown[uuid].finished; c.options.CacheTTL > 0 && scrape.start.Before(finished.Add(c.options.CacheTTL)) {

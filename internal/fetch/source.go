@@ -80,8 +80,9 @@ func (s *Source) remember(key string, state state) {
 
 // Result is the outcome of the fetch of a chatbot's sessions.
 type Result struct {
-	// Numbers are what the sessions add up to at Date, zero if Err is not nil.
-	Numbers tally.Numbers
+	// Numbers are what the sessions add up to at Date, nil if Err is not nil. They are not
+	// changed. A thousand results are kept for each scrape that waits for them.
+	Numbers *tally.Numbers
 	// Received is the local time when the headers of the last response came that the
 	// numbers rest on; zero if Err is not nil.
 	Received time.Time

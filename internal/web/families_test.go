@@ -7,13 +7,17 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
 )
 
 // While the results stay the same, their families are gathered once. Any change
 // gathers them anew.
 func TestFamilyCache(t *testing.T) {
+	result := fetch.Result{Numbers: &tally.Numbers{}}
 	snapshot := func(change func(*collector.Fetched)) collector.Snapshot {
-		s := collector.Snapshot{{Chatbot: client.Chatbot{UUID: "a"}}, {Chatbot: client.Chatbot{UUID: "b"}}}
+		s := collector.Snapshot{
+			{Chatbot: client.Chatbot{UUID: "a"}, Result: result}, {Chatbot: client.Chatbot{UUID: "b"}, Result: result},
+		}
 		change(&s[1])
 		return s
 	}
@@ -33,7 +37,7 @@ func TestFamilyCache(t *testing.T) {
 	}
 	for name, change := range map[string]func(*collector.Fetched){
 		"name":    func(f *collector.Fetched) { f.Chatbot.Name = "B" },
-		"numbers": func(f *collector.Fetched) { f.Result.Numbers.Sessions++ },
+		"numbers": func(f *collector.Fetched) { f.Result.Numbers = &tally.Numbers{} },
 		"time":    func(f *collector.Fetched) { f.Result.Finished = time.Unix(1, 0) },
 		"failed":  func(f *collector.Fetched) { f.Result.Err = &fetch.Error{Reason: client.Timeout} },
 	} {
@@ -47,7 +51,8 @@ func TestFamilyCache(t *testing.T) {
 // Chatbots with the same UUID are an error, not a page with a metric twice.
 func TestFamilyCacheFails(t *testing.T) {
 	var cache familyCache
-	twice := collector.Snapshot{{Chatbot: client.Chatbot{UUID: "a"}}, {Chatbot: client.Chatbot{UUID: "a"}}}
+	a := collector.Fetched{Chatbot: client.Chatbot{UUID: "a"}, Result: fetch.Result{Numbers: &tally.Numbers{}}}
+	twice := collector.Snapshot{a, a}
 	for range 2 {
 		if families, err := cache.gather(twice); err == nil {
 			t.Errorf("gathered %v", families)
