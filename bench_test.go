@@ -177,7 +177,7 @@ func BenchmarkThousand(b *testing.B) {
 	for name, ttl := range map[string]time.Duration{"fetched": 0, "cached": time.Hour} {
 		b.Run(name, func(b *testing.B) {
 			options := accounts.Config{Concurrency: 4, Source: fetch.SourceOptions{CacheTTL: ttl}}
-			page := scrapeAll(b, server.URL, n, options, "", `chatwize_missing_sessions_with_verified_identity{chatbot="`+uuid(n-1)+`"}`)
+			page := scrapeAll(b, server.URL, n, options, "gzip", `chatwize_missing_sessions_with_verified_identity{chatbot="`+uuid(n-1)+`"}`)
 			if series := strings.Count(page, `{chatbot="`); series != 34*n {
 				b.Errorf("got %d series", series)
 			}

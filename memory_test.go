@@ -210,8 +210,15 @@ const callersLimit = 112 << 20
 func TestMemoryCallers(t *testing.T) {
 	const chatbots = 1000
 	binary := buildBinary(t)
+	// Each chatbot has all metrics.
+	var sessions []string
+	for i := range 20 {
+		created := time.Now().Add(-time.Duration(i*2*24) * time.Hour).UTC().Format(time.RFC3339)
+		sessions = append(sessions, strings.ReplaceAll(session, "2026-01-01T00:00:00Z", created))
+	}
+	list := "[" + strings.Join(sessions, ",") + "]"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "["+strings.Repeat(session+",", 9)+session+"]")
+		_, _ = io.WriteString(w, list)
 	}))
 	defer server.Close()
 	var given []string
@@ -223,7 +230,7 @@ func TestMemoryCallers(t *testing.T) {
 			command := exec.Command(binary, append(options, "--web.listen-address=127.0.0.1:0", "--chatwize.url="+server.URL)...)
 			command.Env = []string{"CHATWIZE_TOKEN=" + secretKey, "CHATWIZE_CHATBOTS=" + strings.Join(given, ",")}
 			e := startProcess(t, command)
-			last := `chatwize_sessions{chatbot="` + uuid(chatbots-1) + `"} 10`
+			last := `chatwize_missing_sessions_with_verified_identity{chatbot="` + uuid(chatbots-1) + `"} 0`
 			for range 5 {
 				contains(t, e.get(t, "/metrics"), last)
 			}

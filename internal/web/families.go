@@ -3,7 +3,6 @@ package web
 import (
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -13,18 +12,14 @@ import (
 
 // familyCache gathers snapshots. It returns the families of the last snapshot again if
 // the next one is equal, as it is while all results are cached: checking and sorting
-// 10,000 metrics takes longer than writing them. It gathers one snapshot at a time, as
-// each takes memory.
+// 10,000 metrics takes longer than writing them.
 type familyCache struct {
-	mutex    sync.Mutex
 	snapshot collector.Snapshot
 	families []*dto.MetricFamily // of snapshot, nil if there is none
 }
 
 // gather returns the metric families of a snapshot, which must not be changed.
 func (c *familyCache) gather(snapshot collector.Snapshot) ([]*dto.MetricFamily, error) {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
 	if c.families != nil && slices.Equal(c.snapshot, snapshot) {
 		return c.families, nil
 	}

@@ -9,13 +9,8 @@ import (
 
 	"github.com/klauspost/compress/gzhttp"
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 )
-
-// maxFiltered is the maximum number of requests for some metrics by name (name[]) at a
-// time. Others wait. There are too many sets of names to share their responses.
-const maxFiltered = 4
 
 // sharingTime is how long after its first scrape a page may be shared.
 const sharingTime = time.Second
@@ -24,14 +19,14 @@ const sharingTime = time.Second
 // overlap and begin within a second. So the memory of a page is needed once, whatever
 // the number of scrapes.
 type pages struct {
-	// gather returns the metrics of a page.
-	gather func(context.Context) ([]*dto.MetricFamily, error)
-	// encode returns the response to a request. Its body is written to the buffer.
+	// fetch fetches what a page shows. It returns a function that makes its metrics.
+	fetch func(context.Context) prometheus.GathererFunc
+	// encode returns the response to a request, compressed. Its body is written to the
+	// buffer.
 	encode func(*http.Request, prometheus.GathererFunc, *bytes.Buffer) *response
-	// encoding guards buffer. One page is encoded at a time, as each takes memory.
+	// encoding guards buffer. One page is made and encoded at a time, as each takes memory.
 	encoding sync.Mutex
 	buffer   bytes.Buffer
-	filtered chan struct{} // has one element for each request with names
 
 	mutex sync.Mutex
 	open  map[time.Duration]*page // that can be shared, by timeout
@@ -39,59 +34,35 @@ type pages struct {
 
 // page is a page of metrics that several scrapes may share.
 type page struct {
-	timeout  time.Duration // of its scrapes, 0 if they have none
-	begun    time.Time
-	cancel   context.CancelFunc // ends gathering
-	expiry   *time.Timer        // ends sharing
-	gathered chan struct{}      // closed when families and err are set
+	timeout time.Duration // of its scrapes, 0 if they have none
+	begun   time.Time
+	cancel  context.CancelFunc // ends fetching
+	expiry  *time.Timer        // ends sharing
+	fetched chan struct{}      // closed when metrics is set
 
 	// Dropped when no scrape can need them any more: a slow reader must not keep them.
-	families  []*dto.MetricFamily
-	err       error
-	responses map[format]func() *response // guarded by pages.mutex
+	metrics   prometheus.GathererFunc
+	responses map[expfmt.Format]func() *response // guarded by pages.mutex
 
 	// Guarded by pages.mutex.
 	scrapes int // number of those that wait for a response or read it
 	waiting int // number of those that wait for a response
 }
 
-// format is what responses with the same page can differ in.
-type format struct {
-	encoding expfmt.Format
-	gzip     bool
-}
-
-func newPages(gather func(context.Context) ([]*dto.MetricFamily, error), encode func(*http.Request, prometheus.GathererFunc, *bytes.Buffer) *response) *pages {
-	return &pages{gather: gather, encode: encode, filtered: make(chan struct{}, maxFiltered), open: map[time.Duration]*page{}}
-}
-
 // serve serves a page, unless the client disconnects. w must be of [gzhttp].
 func (s *pages) serve(w http.ResponseWriter, r *http.Request, timeout time.Duration) {
-	_, gzip := w.(*gzhttp.GzipResponseWriter)
-	if isFiltered(r) {
-		select {
-		case s.filtered <- struct{}{}:
-			defer func() {
-				_ = http.NewResponseController(w).Flush()
-				<-s.filtered
-			}()
-		case <-r.Context().Done():
-			return
-		}
-	}
 	p := s.join(r.Context(), timeout)
 	defer s.leave(p)
-	made := s.wait(r, p, format{
-		encoding: expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...),
-		gzip:     gzip,
-	})
-	if made != nil {
+	made := s.wait(r, p)
+	if made == nil {
+		return
+	}
+	if _, gzip := w.(*gzhttp.GzipResponseWriter); gzip {
 		made.send(w)
+	} else {
+		made.sendUncompressed(w)
 	}
 }
-
-// isFiltered reports whether a request is for some metrics only.
-func isFiltered(r *http.Request) bool { return r.URL.Query().Has("name[]") }
 
 // join returns the page for a scrape.
 func (s *pages) join(ctx context.Context, timeout time.Duration) *page {
@@ -108,7 +79,7 @@ func (s *pages) join(ctx context.Context, timeout time.Duration) *page {
 
 // begin begins a page. It needs s.mutex.
 func (s *pages) begin(ctx context.Context, timeout time.Duration) *page {
-	p := &page{timeout: timeout, begun: time.Now(), gathered: make(chan struct{}), responses: map[format]func() *response{}}
+	p := &page{timeout: timeout, begun: time.Now(), fetched: make(chan struct{}), responses: map[expfmt.Format]func() *response{}}
 	// The first scrape may leave before the others.
 	ctx = context.WithoutCancel(ctx)
 	if timeout > 0 {
@@ -123,18 +94,18 @@ func (s *pages) begin(ctx context.Context, timeout time.Duration) *page {
 		s.close(p)
 	})
 	go func() {
-		families, err := s.gather(ctx)
+		metrics := s.fetch(ctx)
 		s.mutex.Lock()
 		defer s.mutex.Unlock()
-		p.families, p.err = families, err
+		p.metrics = metrics
 		s.drop(p)
-		close(p.gathered)
+		close(p.fetched)
 	}()
 	return p
 }
 
-// wait returns the response of a page in a format, or nil if the client disconnects.
-func (s *pages) wait(r *http.Request, p *page, in format) *response {
+// wait returns the response of a page to a request, or nil if the client disconnects.
+func (s *pages) wait(r *http.Request, p *page) *response {
 	defer func() {
 		s.mutex.Lock()
 		defer s.mutex.Unlock()
@@ -142,20 +113,21 @@ func (s *pages) wait(r *http.Request, p *page, in format) *response {
 		s.drop(p)
 	}()
 	select {
-	case <-p.gathered:
+	case <-p.fetched:
 	case <-r.Context().Done():
 	}
 	if r.Context().Err() != nil {
 		return nil
 	}
-	if isFiltered(r) {
-		return s.encodePage(r, p)
+	if r.URL.Query().Has("name[]") {
+		return s.encodePage(r, p) // there are too many sets of names to keep their responses
 	}
+	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 	s.mutex.Lock()
-	encoded, ok := p.responses[in]
+	encoded, ok := p.responses[format]
 	if !ok {
 		encoded = sync.OnceValue(func() *response { return s.encodePage(r, p) })
-		p.responses[in] = encoded
+		p.responses[format] = encoded
 	}
 	s.mutex.Unlock()
 	return encoded()
@@ -165,7 +137,7 @@ func (s *pages) encodePage(r *http.Request, p *page) *response {
 	s.encoding.Lock()
 	defer s.encoding.Unlock()
 	s.buffer.Reset()
-	encoded := s.encode(r, func() ([]*dto.MetricFamily, error) { return p.families, p.err }, &s.buffer)
+	encoded := s.encode(r, p.metrics, &s.buffer)
 	// The copy has no unused capacity, and may be needed longer.
 	encoded.body = bytes.NewBuffer(bytes.Clone(s.buffer.Bytes()))
 	return encoded
@@ -195,6 +167,6 @@ func (s *pages) close(p *page) {
 // s.mutex.
 func (s *pages) drop(p *page) {
 	if p.waiting == 0 && s.open[p.timeout] != p {
-		p.families, p.responses = nil, nil
+		p.metrics, p.responses = nil, nil
 	}
 }

@@ -2,9 +2,12 @@ package web
 
 import (
 	"bytes"
+	"io"
 	"maps"
 	"net/http"
 	"strconv"
+
+	"github.com/klauspost/compress/gzip"
 )
 
 // response is a response in memory. It is an [http.ResponseWriter].
@@ -12,6 +15,9 @@ type response struct {
 	header http.Header
 	status int
 	body   *bytes.Buffer
+	// uncompressed is the length of the body in bytes without Content-Encoding, 0 if it is
+	// not known.
+	uncompressed int
 }
 
 // record returns the response of a handler. Its body is written to buffer.
@@ -31,6 +37,37 @@ func (r *response) send(w http.ResponseWriter) {
 	w.Header().Set("Content-Length", strconv.Itoa(r.body.Len()))
 	w.WriteHeader(r.status)
 	_, _ = w.Write(r.body.Bytes())
+}
+
+// sendUncompressed writes the response for a client that does not accept gzip. It may be
+// called concurrently.
+func (r *response) sendUncompressed(w http.ResponseWriter) {
+	if r.header.Get("Content-Encoding") != "gzip" {
+		r.send(w)
+		return
+	}
+	body, err := gzip.NewReader(bytes.NewReader(r.body.Bytes()))
+	if err != nil {
+		http.Error(w, "the page cannot be uncompressed", http.StatusInternalServerError)
+		return
+	}
+	maps.Copy(w.Header(), r.header)
+	w.Header().Del("Content-Encoding")
+	w.Header().Set("Content-Length", strconv.Itoa(r.uncompressed))
+	w.WriteHeader(r.status)
+	_, _ = io.Copy(w, body)
+}
+
+// countingWriter adds the length of a body to n.
+type countingWriter struct {
+	http.ResponseWriter
+	n *int
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	*w.n += n
+	return n, err
 }
 
 // buffered returns a handler that writes the response of next as a whole, so that a

@@ -34,7 +34,7 @@ type scrapeHandler struct {
 func newScrapeHandler(config Config, compressed func(http.Handler) http.HandlerFunc) *scrapeHandler {
 	h := &scrapeHandler{Config: config, compressed: compressed}
 	h.handler(nil) // registers its counters, so that the first page has them
-	h.pages = newPages(h.gather, h.encode)
+	h.pages = &pages{fetch: h.fetch, encode: h.encode, open: map[time.Duration]*page{}}
 	return h
 }
 
@@ -43,16 +43,20 @@ func (h *scrapeHandler) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	h.pages.serve(w, r, scrapeTimeout(r.Header, h.TimeoutOffset))
 }
 
-// gather returns the metrics of the chatbots and then those of the exporter, which
-// count the fetches of this page.
-func (h *scrapeHandler) gather(ctx context.Context) (families []*dto.MetricFamily, err error) {
+// fetch fetches the chatbots. It returns a function that makes their metrics and then
+// those of the exporter, which count the fetches of this page.
+func (h *scrapeHandler) fetch(ctx context.Context) prometheus.GathererFunc {
+	var snapshot collector.Snapshot
 	if !h.ProbeOnly {
-		families, err = h.families.gather(h.collector(ctx, h.Directory).Fetch())
+		snapshot = h.collector(ctx, h.Directory).Fetch()
 	}
-	// prometheus.Gatherers would check and sort everything once more, which took a
-	// third of a scrape of 1,000 chatbots.
 	own, ownErr := h.Registry.Gather()
-	return withoutDuplicates(slices.Concat(families, own)), errors.Join(err, ownErr)
+	return func() ([]*dto.MetricFamily, error) {
+		families, err := h.families.gather(snapshot)
+		// prometheus.Gatherers would check and sort everything once more, which took a
+		// third of a scrape of 1,000 chatbots.
+		return withoutDuplicates(slices.Concat(families, own)), errors.Join(err, ownErr)
+	}
 }
 
 // serveProbe serves the metrics of one chatbot.
@@ -100,10 +104,18 @@ func (h *scrapeHandler) collector(ctx context.Context, chatbots collector.Lister
 	return collector.Collector{Context: ctx, Chatbots: chatbots, Source: h.Source, Logger: h.Logger}
 }
 
-// encode returns the response with the metrics that gather returns. Its body is
-// written to buffer.
+// encode returns the response with the metrics that gather returns, compressed, as it may
+// be needed for long: by a slow reader, or by many. Its body is written to buffer.
 func (h *scrapeHandler) encode(r *http.Request, gather prometheus.GathererFunc, buffer *bytes.Buffer) *response {
-	return record(h.compressed(h.handler(gather)), r, buffer)
+	r = r.Clone(r.Context())
+	r.Header.Set("Accept-Encoding", "gzip")
+	length := 0
+	counted := func(w http.ResponseWriter, r *http.Request) {
+		h.handler(gather).ServeHTTP(&countingWriter{w, &length}, r)
+	}
+	recorded := record(h.compressed(http.HandlerFunc(counted)), r, buffer)
+	recorded.uncompressed = length
+	return recorded
 }
 
 // handler returns a handler that serves what gather returns.
