@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -149,6 +150,65 @@ chatwize_up{chatbot="7f5e5376dbf045cd8c72c60f428653d4"} 0
 			t.Errorf("lint: %v, %v", problems, err)
 		}
 	})
+}
+
+// A chatbot has each number of its activity that is known, 34 series at most.
+func TestActivity(t *testing.T) {
+	number := 0.0
+	next := func() float64 {
+		number++
+		return number + 0.5
+	}
+	all := tally.Numbers{Counts: tally.Counts{LastCreated: midnight, LastModified: midnight}}
+	for kind := range all.Recent {
+		for i := range all.Recent[kind] {
+			all.Recent[kind][i] = next()
+		}
+		for i := range all.Usual[kind] {
+			all.Usual[kind][i] = tally.Value{Number: next(), Known: true}
+		}
+		all.Missing[kind] = tally.Value{Number: next(), Known: true}
+	}
+	snapshot := collector.Snapshot{
+		{Chatbot: client.Chatbot{UUID: "all"}, Result: fetch.Result{Numbers: &all}},
+		{Chatbot: client.Chatbot{UUID: "new"}, Result: fetch.Result{Numbers: &tally.Numbers{}}},
+		{Chatbot: client.Chatbot{UUID: "failed"}, Result: fetch.Result{Err: &client.Error{Reason: client.NotFound}}},
+	}
+	var want strings.Builder
+	number = 0
+	var names []string
+	for _, kind := range []string{"", "_with_lead", "_with_verified_identity"} {
+		help := map[string]string{
+			"": "Sessions", "_with_lead": "Sessions with a lead", "_with_verified_identity": "Sessions with a verified identity",
+		}[kind]
+		recent, usual, missing := "chatwize_recent_sessions"+kind, "chatwize_usual_sessions"+kind, "chatwize_missing_sessions"+kind
+		names = append(names, recent, usual, missing)
+		fmt.Fprintf(&want, "# HELP %s %s created within the last window.\n# TYPE %s gauge\n", recent, help, recent)
+		for _, window := range []string{"1h", "1d", "7d", "28d"} {
+			fmt.Fprintf(&want, "%s{chatbot=\"all\",window=\"%s\"} %v\n", recent, window, next())
+			fmt.Fprintf(&want, "%s{chatbot=\"new\",window=\"%s\"} 0\n", recent, window)
+		}
+		usualHelp := "Usual number of " + strings.ToLower(help[:1]) + help[1:] + " in the window: the median of one to four weeks ago."
+		fmt.Fprintf(&want, "# HELP %s %s\n# TYPE %s gauge\n", usual, usualHelp, usual)
+		for _, window := range []string{"1h", "1d", "7d"} {
+			fmt.Fprintf(&want, "%s{chatbot=\"all\",window=\"%s\"} %v\n", usual, window, next())
+		}
+		missingHelp := map[string]string{
+			"":                        "Sessions that usually come in as long a time as has passed since the newest one.",
+			"_with_lead":              "Leads that the sessions since the newest one with a lead would usually have had.",
+			"_with_verified_identity": "Verified identities that the sessions since the newest one with any would usually have had.",
+		}[kind]
+		fmt.Fprintf(&want, "# HELP %s %s\n# TYPE %s gauge\n%s{chatbot=\"all\"} %v\n", missing, missingHelp, missing, missing, next())
+	}
+	if err := testutil.CollectAndCompare(snapshot, strings.NewReader(want.String()), names...); err != nil {
+		t.Error(err)
+	}
+	if n := testutil.CollectAndCount(snapshot[:1]); n != 34 {
+		t.Errorf("got %d series", n)
+	}
+	if problems, err := testutil.CollectAndLint(snapshot); err != nil || len(problems) > 0 {
+		t.Errorf("lint: %v, %v", problems, err)
+	}
 }
 
 // A scrape ends with its context.

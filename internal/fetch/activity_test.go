@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strconv"
 	"testing"
@@ -148,13 +149,13 @@ var activityModes = map[string]struct {
 // Recent, usual and missing sessions are those of the contract, however they are fetched.
 func TestActivity(t *testing.T) {
 	lists := bruteforce.Edges(midnight)
-	for days := range 41 {
-		if days%7 > 1 { // package tally tests them
+	for days := range 41 { // package tally tests all of them
+		delete(lists, fmt.Sprintf("silent for %d days, 30 days old", days))
+		if days%7 > 1 {
 			delete(lists, fmt.Sprintf("silent for %d days", days))
-			delete(lists, fmt.Sprintf("silent for %d days, 30 days old", days))
 		}
 	}
-	for seed := range uint64(10) {
+	for seed := range uint64(5) {
 		lists[fmt.Sprint("random ", seed)] = bruteforce.Random(rand.New(rand.NewPCG(seed, 8)), midnight, 300)
 	}
 	steps := []time.Duration{0, time.Minute, 4 * time.Minute, 40 * time.Minute, time.Hour, 3 * time.Hour, 25 * time.Hour}
@@ -198,5 +199,41 @@ func TestActivity(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A chatbot takes at most 35 kB between scrapes, whatever the mode.
+func TestActivityMemory(t *testing.T) {
+	const n, maxKept = 300, 35_000
+	for name, mode := range activityModes {
+		synctest.Test(t, func(t *testing.T) {
+			server := &activityServer{sessions: bruteforce.Every(midnight, 12*time.Hour, 40*24*time.Hour, 0), etags: mode.etags}
+			source := server.source(mode.options)
+			chatbots := make([]client.Chatbot, n)
+			for i := range chatbots {
+				chatbots[i].UUID = fmt.Sprintf("%032x", i)
+			}
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.GC() // empties pools
+			runtime.ReadMemStats(&before)
+			for range 3 {
+				for _, result := range source.FetchAll(t.Context(), chatbots) {
+					if result.Err != nil {
+						t.Fatal(result.Err)
+					}
+				}
+				time.Sleep(time.Minute)
+			}
+			runtime.GC()
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			kept := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / n
+			t.Logf("%s: %d bytes a chatbot", name, kept)
+			if kept > maxKept {
+				t.Errorf("%s: a chatbot takes %d bytes, want %d at most", name, kept, maxKept)
+			}
+			runtime.KeepAlive(source)
+		})
 	}
 }

@@ -38,7 +38,7 @@ func (v view) AfterNewest(kind Kind) float64 {
 		return 0
 	}
 	hour := v.hour(newest)
-	after := v.between(AllSessions, v.start(hour+1), v.now.Add(maxFuture))
+	after := v.Between(AllSessions, v.start(hour+1), v.now.Add(maxFuture))
 	if hour < 0 || hour >= hours {
 		return after
 	}
@@ -57,21 +57,19 @@ func (v view) Since(kind Kind, from time.Time) float64 {
 			}
 		}
 	}
-	return v.between(kind, from, v.now.Add(maxFuture))
+	return v.Between(kind, from, v.now.Add(maxFuture))
 }
 
-func (v view) Between(kind Kind, from, to time.Time) float64 { return v.between(kind, from, to) }
-
-// between spreads the sessions of each hour evenly.
-func (t *Tally) between(kind Kind, from, to time.Time) float64 {
-	first, last := t.hour(from), t.hour(to)
+// Between spreads the sessions of each hour evenly.
+func (v view) Between(kind Kind, from, to time.Time) float64 {
+	first, last := v.hour(from), v.hour(to)
 	whole := uint64(0)
 	for hour := max(first+1, 0); hour < min(last, hours); hour++ {
-		whole += uint64(t.arrivals[kind][hour])
+		whole += uint64(v.arrivals[kind][hour])
 	}
-	number := float64(whole) + t.part(kind, first, from, to)
+	number := float64(whole) + v.part(kind, first, from, to)
 	if last != first {
-		number += t.part(kind, last, from, to)
+		number += v.part(kind, last, from, to)
 	}
 	return number
 }
