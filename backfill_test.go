@@ -64,19 +64,21 @@ func TestBackfill(t *testing.T) {
 	if got.status != 0 {
 		t.Errorf("exit status %d", got.status)
 	}
-	// An hour apart from 1 January on, 1001 moments for each metric; none of the newest
-	// session of the desk.
+	// An hour apart from 1 January on, 1001 moments for each of 28 series. Some have no
+	// value at first, and some of the desk never.
 	wantLines(t, got.stderr,
 		"level=warn msg=\"sessions without a readable creation time are counted from the first sample on\" chatbot="+second+" sessions=1 from=2026-01-01T00:00:00Z",
-		`level=info msg="writing samples" max_samples=8008 chatbots=2 from=2026-01-01T00:00:00Z to=2026-02-11T15:07:00Z step=1h0m0s`,
-		`level=info msg="wrote history" chatbots=2 sessions=1001 samples=7007 from=2026-01-01T00:00:00Z to=2026-02-11T15:07:00Z`)
+		`level=info msg="writing samples" max_samples=56056 chatbots=2 from=2026-01-01T00:00:00Z to=2026-02-11T15:07:00Z step=1h0m0s`,
+		`level=info msg="wrote history" chatbots=2 sessions=1001 samples=39055 from=2026-01-01T00:00:00Z to=2026-02-11T15:07:00Z`)
 	series := func(uuid string) string { return `{chatbot="` + uuid + `",instance="localhost:10113",job="chatwize"}` }
 	contains(t, got.stdout,
 		"\nchatwize_sessions"+series(shop)+" 1 1767225600\n",
 		"\nchatwize_sessions"+series(shop)+" 1000 1770822000\nchatwize_sessions"+series(shop)+" 1000 1770822420\n",
 		"\nchatwize_sessions_with_lead"+series(shop)+" 334 1770822420\n",
 		"\nchatwize_sessions_with_verified_identity"+series(shop)+" 143 1770822420\n",
-		"\nchatwize_last_session_created_timestamp_seconds"+series(shop)+" 1770822000 1770822420\n# EOF\n",
+		"\nchatwize_last_session_created_timestamp_seconds"+series(shop)+" 1770822000 1770822420\n# HELP chatwize_recent_sessions ",
+		"\nchatwize_recent_sessions"+strings.TrimSuffix(series(shop), "}")+`,window="7d"} 168 1770822420`+"\n",
+		"\nchatwize_usual_sessions"+strings.TrimSuffix(series(shop), "}")+`,window="1d"} 24 1770822420`+"\n",
 		"\nchatwize_sessions_with_lead"+series(second)+" 1 1767225600\n")
 	if strings.Contains(got.stdout, "chatwize_last_session_created_timestamp_seconds"+series(second)) {
 		t.Error("a chatbot without a dated session has a newest one")
@@ -117,7 +119,7 @@ func TestBackfillToFile(t *testing.T) {
 	got := execute(t, startBackfillAPI(t, noFault), "backfill",
 		"--output="+file, "--chatwize.chatbot="+shop, "--label=job=chatwize", "--start=2026-01-02", "--end=1767398400", "--step=12h", "--log.level=warn")
 	content, err := os.ReadFile(file)
-	if got != (result{}) || err != nil || !strings.HasSuffix(string(content), "\n# EOF\n") || strings.Count(string(content), "\nchatwize") != 4*3 {
+	if got != (result{}) || err != nil || !strings.HasSuffix(string(content), "\n# EOF\n") || strings.Count(string(content), "\nchatwize") != (4+12)*3+3+2 {
 		t.Errorf("%+v, %v, wrote\n%s", got, err, content)
 	}
 	wantFiles(t, folder, "history.om")

@@ -118,7 +118,7 @@ func (s *settings) addCommands(app *kingpin.Application) {
 		Default("5m"), &s.backfill.Step, time.Second)
 	flags.Labels(backfillFlags.Flag("label",
 		"Label of all series. Repeatable. Give job and instance as in the scrape configuration, so that past and live series are the same.").
-		PlaceHolder("NAME=VALUE"), &s.backfill.Labels, collector.ChatbotLabel)
+		PlaceHolder("NAME=VALUE"), &s.backfill.Labels, collector.ChatbotLabel, collector.WindowLabel)
 	backfillFlags.Flag("output",
 		"File to write, as a whole or not at all. An existing file keeps its mode. Default: standard output.").
 		PlaceHolder("FILE").StringVar(&s.backfill.Output)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -243,12 +244,20 @@ func TestUnlisted(t *testing.T) {
 
 // The dated metrics are those that backfill can write.
 func TestDatedMetrics(t *testing.T) {
-	var names []string
+	var got []string
 	for _, metric := range collector.DatedMetrics() {
-		names = append(names, metric.Name)
+		got = append(got, strings.TrimSpace(metric.Name+" "+metric.Window))
 	}
-	want := "chatwize_sessions chatwize_sessions_with_lead chatwize_sessions_with_verified_identity chatwize_last_session_created_timestamp_seconds"
-	if got := strings.Join(names, " "); got != want {
-		t.Errorf("got %s, want %s", got, want)
+	want := []string{"chatwize_last_session_created_timestamp_seconds"}
+	for _, kind := range []string{"sessions", "sessions_with_lead", "sessions_with_verified_identity"} {
+		want = append(want, "chatwize_"+kind, "chatwize_missing_"+kind, "chatwize_recent_"+kind+" 28d")
+		for _, window := range []string{" 1h", " 1d", " 7d"} {
+			want = append(want, "chatwize_recent_"+kind+window, "chatwize_usual_"+kind+window)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

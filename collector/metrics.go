@@ -134,14 +134,14 @@ func usual(name string, kind tally.Kind, help string) (metrics []Metric) {
 
 func windowed(name, help string, window int, value func(*tally.Numbers) (float64, bool)) Metric {
 	return Metric{
-		Name: fullName(name), Help: help, Window: windowNames[window], Value: value,
+		Name: fullName(name), Help: help, Window: windowNames[window], Dated: true, Value: value,
 		desc: newDesc(name, help, WindowLabel), labels: []*dto.LabelPair{label(WindowLabel, windowNames[window])},
 	}
 }
 
 func missing(name string, kind tally.Kind, help string) []Metric {
 	return []Metric{{
-		Name: fullName(name), Help: help, desc: newDesc(name, help),
+		Name: fullName(name), Help: help, Dated: true, desc: newDesc(name, help),
 		Value: func(n *tally.Numbers) (float64, bool) { return n.Missing[kind].Number, n.Missing[kind].Known },
 	}}
 }

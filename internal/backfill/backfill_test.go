@@ -79,8 +79,8 @@ func write(t *testing.T, account api, config backfill.Config) (past, logged stri
 		if sessions := len(of.([]client.Session)); progress.sessions[uuid] != sessions || progress.samples[uuid] != written {
 			t.Errorf("progress of %s was %d sessions and %d samples, want %d and %d", uuid, progress.sessions[uuid], progress.samples[uuid], sessions, written)
 		}
-		// At each moment all metrics have a sample at most, and the first has one.
-		most += len(metrics) * len(samples(past, metrics[0], uuid))
+		// At each moment all series have a sample at most, and the first has one.
+		most += 28 * len(samples(past, metrics[0], uuid))
 	}
 	if read.MaxSamples() != most {
 		t.Errorf("there are %d samples at most, want %d", read.MaxSamples(), most)
@@ -91,6 +91,9 @@ func write(t *testing.T, account api, config backfill.Config) (past, logged stri
 // metrics are those that are written.
 var metrics = []string{
 	"chatwize_sessions", "chatwize_sessions_with_lead", "chatwize_sessions_with_verified_identity", "chatwize_last_session_created_timestamp_seconds",
+	"chatwize_recent_sessions", "chatwize_recent_sessions_with_lead", "chatwize_recent_sessions_with_verified_identity",
+	"chatwize_usual_sessions", "chatwize_usual_sessions_with_lead", "chatwize_usual_sessions_with_verified_identity",
+	"chatwize_missing_sessions", "chatwize_missing_sessions_with_lead", "chatwize_missing_sessions_with_verified_identity",
 }
 
 // progress is how many sessions were read and samples written, by chatbot.
@@ -141,6 +144,9 @@ func TestWrite(t *testing.T) {
 		End: at(t, "12:13:00"), Step: 5 * time.Minute, Labels: model.LabelSet{"job": "a\"b\\c\nd", "Area": "Zoë"},
 	})
 	// 12:00:01, as the first session is a fraction older, is 1769860801.
+	in := func(labels, window string) string {
+		return strings.TrimSuffix(labels, "}") + `,window="` + window + `"}`
+	}
 	labels := func(chatbot string) string { return `{Area="Zoë",chatbot="` + chatbot + `",job="a\"b\\c\nd"}` }
 	a, b := labels("aa"), labels("bb")
 	want := "" +
@@ -180,9 +186,25 @@ func TestWrite(t *testing.T) {
 		"chatwize_last_session_created_timestamp_seconds" + a + " 1769861101 1769861101\n" +
 		"chatwize_last_session_created_timestamp_seconds" + a + " 1769861220 1769861401\n" +
 		"chatwize_last_session_created_timestamp_seconds" + a + " 1769861580 1769861580\n" +
-		"# EOF\n"
-	if past != want {
+		"# HELP chatwize_recent_sessions Sessions created within the last window.\n" +
+		"# TYPE chatwize_recent_sessions gauge\n" +
+		"chatwize_recent_sessions" + in(a, "1h") + " 1 1769860801\n" +
+		"chatwize_recent_sessions" + in(a, "1h") + " 2 1769861101\n" +
+		"chatwize_recent_sessions" + in(a, "1h") + " 4 1769861401\n" +
+		"chatwize_recent_sessions" + in(a, "1h") + " 5 1769861580\n" +
+		"chatwize_recent_sessions" + in(a, "1d") + " 1 1769860801\n"
+	if !strings.HasPrefix(past, want) || !strings.HasSuffix(past, "\n# EOF\n") {
 		t.Errorf("got\n%s\nwant\n%s", past, want)
+	}
+	// The samples of a metric, and of a series, stand side by side, in the order of time.
+	var seen []string
+	for line := range strings.Lines(past) {
+		if name := regexp.MustCompile(`^\w+(\{.*\})?`).FindString(line); name != "" && (len(seen) == 0 || seen[len(seen)-1] != name) {
+			seen = append(seen, name)
+		}
+	}
+	if n := len(seen); n != len(slices.Compact(slices.Sorted(slices.Values(seen)))) || n != 2*(3+12)+1 {
+		t.Errorf("%d series are %q", n, seen)
 	}
 	if logged != `level=warn msg="sessions without a readable creation time are counted from the first sample on" chatbot=aa sessions=1 from=2026-01-31T12:00:01Z`+"\n" {
 		t.Errorf("logged %s", logged)
@@ -394,52 +416,69 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-// The last samples are what a scrape at the end shows: names, help, types and values.
+// hourly returns sessions at full hours, one an hour at most, of 50 days until an age.
+func hourly(end time.Time, age time.Duration) (sessions []client.Session) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for at := end.AddDate(0, 0, -50); !at.After(end.Add(-age)); at = at.Add(time.Duration(1+random.IntN(3)) * time.Hour) {
+		sessions = append(sessions, client.Session{Created: at, HasLead: random.IntN(4) == 0, IdentityVerified: random.IntN(30) == 0})
+	}
+	return sessions
+}
+
+// The last samples are what a scrape at the end shows: names, help, types and values. A
+// scrape spreads the sessions of an hour, so they come at full hours.
 func TestSameAsScrape(t *testing.T) {
-	start := at(t, "12:00:00")
-	account := api{"aa": many(1000, start), "bb": many(3, start), "cc": []client.Session{}}
-	past, _ := write(t, account, backfill.Config{End: start.Add(90 * time.Minute), Step: 7 * time.Minute})
+	end := at(t, "12:00:00")
+	account := api{
+		"aa": hourly(end, 0), "bb": hourly(end, 30*time.Hour), "cc": []client.Session{},
+		"dd": []client.Session{{Created: end.AddDate(0, 0, -1)}}, "ee": hourly(end, 29*24*time.Hour), "ff": hourly(end.AddDate(0, 0, 30), 30*24*time.Hour),
+	}
+	past, _ := write(t, account, backfill.Config{Start: end.Add(-100 * time.Hour), End: end, Step: 7 * time.Hour})
 	var snapshot collector.Snapshot
 	for _, chatbot := range chatbots(account) {
-		var sum tally.Counts
+		sum := tally.New(end)
 		for _, session := range account[chatbot.UUID].([]client.Session) {
 			sum.Add(session)
 		}
-		snapshot = append(snapshot, collector.Fetched{Chatbot: chatbot, Result: fetch.Result{Numbers: &tally.Numbers{Counts: sum}}})
+		numbers := sum.At(end)
+		snapshot = append(snapshot, collector.Fetched{Chatbot: chatbot, Result: fetch.Result{Numbers: &numbers}})
 	}
-	scrape, err := testutil.CollectAndFormat(snapshot, expfmt.TypeTextPlain,
-		"chatwize_sessions", "chatwize_sessions_with_lead", "chatwize_sessions_with_verified_identity",
-		"chatwize_last_session_created_timestamp_seconds")
+	scrape, err := testutil.CollectAndFormat(snapshot, expfmt.TypeTextPlain, metrics...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	at, want := regexp.MustCompile(` `+fmt.Sprint(start.Add(90*time.Minute).Unix())+`$`), 4+4+3*3+2
-	number := regexp.MustCompile(` (\S+)$`)
-	same := 0
-	lines := strings.Split(strings.TrimSuffix(past, "\n"), "\n")
+	// The lines of the past at the end, without the time.
+	got := map[string]bool{}
+	for line := range strings.Lines(past) {
+		line, atEnd := strings.CutSuffix(strings.TrimSuffix(line, "\n"), fmt.Sprint(" ", end.Unix()))
+		if atEnd || strings.HasPrefix(line, "# ") && line != "# EOF" {
+			got[normal(t, line)] = true
+		}
+	}
 	for line := range strings.Lines(string(scrape)) {
-		line = strings.TrimSuffix(line, "\n")
-		ok := slices.ContainsFunc(lines, func(sample string) bool {
-			if strings.HasPrefix(line, "#") {
-				return sample == line
-			}
-			if !at.MatchString(sample) {
-				return false
-			}
-			sample = at.ReplaceAllString(sample, "")
-			got, err1 := strconv.ParseFloat(number.FindStringSubmatch(sample)[1], 64)
-			want, err2 := strconv.ParseFloat(number.FindStringSubmatch(line)[1], 64)
-			return err1 == nil && err2 == nil && got == want &&
-				number.ReplaceAllString(sample, "") == number.ReplaceAllString(line, "")
-		})
-		if !ok {
+		line = normal(t, strings.TrimSuffix(line, "\n"))
+		if !got[line] {
 			t.Errorf("a scrape shows %s", line)
 		}
-		same++
+		delete(got, line)
 	}
-	if same != want {
-		t.Errorf("compared %d lines, want %d", same, want)
+	for line := range got {
+		t.Errorf("a scrape does not show %s", line)
 	}
+}
+
+// normal returns a line with its number in one format.
+func normal(t *testing.T, line string) string {
+	t.Helper()
+	if strings.HasPrefix(line, "#") {
+		return line
+	}
+	series, number, _ := strings.Cut(line, "} ")
+	value, err := strconv.ParseFloat(number, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%s} %v", series, value)
 }
 
 func TestFailure(t *testing.T) {

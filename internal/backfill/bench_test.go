@@ -98,6 +98,7 @@ func BenchmarkMillion(b *testing.B) {
 func TestMemory(t *testing.T) {
 	before := inUse()
 	config := generatedPast()
+	config.Step = time.Hour
 	past, err := backfill.Read(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)

@@ -22,15 +22,24 @@ import (
 func (p *Past) Write(ctx context.Context, out io.Writer, onWritten func(chatbot client.Chatbot, samples int)) error {
 	buffered := bufio.NewWriterSize(out, 1<<16)
 	// OpenMetrics wants the samples of a metric, and of a series, side by side.
-	for _, metric := range collector.DatedMetrics() {
+	metrics := collector.DatedMetrics()
+	for len(metrics) > 0 {
+		first := metrics[0]
+		n := 1 // metrics that differ only in the window
+		for n < len(metrics) && metrics[n].Name == first.Name {
+			n++
+		}
 		// A buffered writer returns its first error at Flush, too.
-		_, _ = buffered.WriteString("# HELP " + metric.Name + " " + escape(metric.Help) + "\n" +
-			"# TYPE " + metric.Name + " gauge\n")
+		_, _ = buffered.WriteString("# HELP " + first.Name + " " + escape(first.Help) + "\n" +
+			"# TYPE " + first.Name + " gauge\n")
 		for i, chatbot := range p.Chatbots {
-			if err := p.writeSeries(ctx, buffered, metric, i, func(samples int) { onWritten(chatbot, samples) }); err != nil {
-				return err
+			for _, metric := range metrics[:n] {
+				if err := p.writeSeries(ctx, buffered, metric, i, func(samples int) { onWritten(chatbot, samples) }); err != nil {
+					return err
+				}
 			}
 		}
+		metrics = metrics[n:]
 	}
 	_, _ = buffered.WriteString("# EOF\n")
 	return buffered.Flush()
@@ -39,12 +48,13 @@ func (p *Past) Write(ctx context.Context, out io.Writer, onWritten func(chatbot 
 // writeSeries writes a metric of the i-th chatbot.
 func (p *Past) writeSeries(ctx context.Context, out *bufio.Writer, metric collector.Metric, i int, onWritten func(samples int)) error {
 	const often = 1 << 12
-	series := metric.Name + labels(p.Labels, p.Chatbots[i]) + " "
+	series := metric.Name + labels(p.Labels, p.Chatbots[i], metric.Window) + " "
+	part := partOf(metric)
 	var line []byte
 	var numbers tally.Numbers
 	written := 0
-	for moment, counts := range p.chatbots[i].At(p.moments()) {
-		numbers.Counts = counts
+	for moment := range p.chatbots[i].At(p.moments()) {
+		part.compute(&numbers, moment)
 		value, ok := metric.Value(&numbers)
 		if !ok {
 			continue
@@ -52,7 +62,7 @@ func (p *Past) writeSeries(ctx context.Context, out *bufio.Writer, metric collec
 		line = append(line[:0], series...)
 		line = strconv.AppendFloat(line, value, 'f', -1, 64)
 		line = append(line, ' ')
-		line = appendTimestamp(line, moment)
+		line = appendTimestamp(line, moment.Time)
 		line = append(line, '\n')
 		if _, err := out.Write(line); err != nil {
 			return err
@@ -77,9 +87,12 @@ func appendTimestamp(line []byte, moment time.Time) []byte {
 	return line
 }
 
-// labels returns the labels of the series of a chatbot.
-func labels(given model.LabelSet, chatbot client.Chatbot) string {
+// labels returns the labels of a series of a chatbot.
+func labels(given model.LabelSet, chatbot client.Chatbot, window string) string {
 	all := model.LabelSet{collector.ChatbotLabel: model.LabelValue(chatbot.UUID)}.Merge(given)
+	if window != "" {
+		all[collector.WindowLabel] = model.LabelValue(window)
+	}
 	pairs := make([]string, 0, len(all))
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		pairs = append(pairs, string(name)+`="`+escape(string(all[name]))+`"`)

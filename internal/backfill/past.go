@@ -56,7 +56,7 @@ type Past struct {
 
 // chatbotPast is the past of a chatbot.
 type chatbotPast struct {
-	tally.Past
+	*tally.Past
 	counted int // number of sessions that count at the end
 	undated int // number of sessions without a readable creation time
 	early   int // number of sessions from before the last maxYears, without a Config.Start
@@ -88,13 +88,14 @@ func Read(ctx context.Context, config Config) (*Past, error) {
 // read reads the sessions of a chatbot.
 func (c Config) read(chatbot client.Chatbot, sessions iter.Seq2[client.Session, error]) (chatbotPast, error) {
 	const often = 1 << 12
-	var past chatbotPast
+	earliest := c.earliest()
+	past := chatbotPast{Past: tally.NewPast(earliest)}
 	n := 0
 	for session, err := range sessions {
 		if err != nil {
 			return chatbotPast{}, err
 		}
-		past.add(session, c)
+		past.add(session, c, earliest)
 		if n++; n%often == 0 {
 			c.OnRead(chatbot, often)
 		}
@@ -103,7 +104,7 @@ func (c Config) read(chatbot client.Chatbot, sessions iter.Seq2[client.Session, 
 	return past, nil
 }
 
-func (p *chatbotPast) add(session client.Session, c Config) {
+func (p *chatbotPast) add(session client.Session, c Config, earliest time.Time) {
 	created := session.Created
 	if created.After(c.End) {
 		if created.After(time.Now()) {
@@ -112,19 +113,21 @@ func (p *chatbotPast) add(session client.Session, c Config) {
 		return
 	}
 	p.counted++
+	p.Add(session)
 	switch {
 	case created.IsZero():
 		p.undated++
-		p.AddAlways(session)
-	case !created.After(c.Start), created.Unix() <= 0:
-		// A chatbot did not begin before 1970.
-		p.AddAlways(session)
-	case c.Start.IsZero() && created.Before(c.End.AddDate(-maxYears, 0, 0)):
+	case c.Start.IsZero() && created.Unix() > 0 && created.Before(earliest):
 		p.early++
-		p.AddAlways(session)
-	default:
-		p.Add(session)
 	}
+}
+
+// earliest returns when the first sample is at the earliest.
+func (c Config) earliest() time.Time {
+	if c.Start.IsZero() {
+		return c.End.AddDate(-maxYears, 0, 0)
+	}
+	return c.Start
 }
 
 // first returns the default of Config.Start, or End if there is no session.
@@ -187,7 +190,7 @@ func (p *Past) Sessions() int {
 }
 
 // MaxSamples returns the maximum number of samples. There are fewer if a chatbot had no
-// session at first.
+// session at first, or not enough to compare with.
 func (p *Past) MaxSamples() int {
 	span := p.End.Sub(p.Start)
 	moments := 1 + int((span+p.Step-1)/p.Step)

@@ -3,6 +3,7 @@ package flags
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -13,12 +14,12 @@ import (
 type labels struct {
 	flag     *kingpin.FlagClause
 	into     *model.LabelSet
-	reserved string
+	reserved []string
 }
 
-// Labels makes flag repeatable and accept labels as NAME=VALUE, but none with the name
+// Labels makes flag repeatable and accept labels as NAME=VALUE, but none with a name in
 // reserved.
-func Labels(flag *kingpin.FlagClause, into *model.LabelSet, reserved string) {
+func Labels(flag *kingpin.FlagClause, into *model.LabelSet, reserved ...string) {
 	flag.SetValue(&labels{flag, into, reserved})
 }
 
@@ -46,7 +47,7 @@ func (l *labels) add(text string) error {
 		return errors.New("has an invalid name; write letters, digits and underscores, and no digit first")
 	case strings.HasPrefix(name, model.ReservedLabelPrefix):
 		return errors.New("has a name that Prometheus reserves; write one that does not begin with __")
-	case name == l.reserved:
+	case slices.Contains(l.reserved, name):
 		return errors.New("is set by the exporter; remove it")
 	case given:
 		return errors.New("has the same name as another; remove one")

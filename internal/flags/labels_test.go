@@ -74,6 +74,7 @@ func TestLabels(t *testing.T) {
 		"letters of Europe": {[]string{"größe=b"}, nil, "has an invalid name"},
 		"the metric's name": {[]string{"__name__=b"}, nil, "Prometheus reserves"},
 		"the chatbot":       {[]string{"chatbot=b"}, nil, "is set by the exporter"},
+		"the window":        {[]string{"window=b"}, nil, "is set by the exporter"},
 		"twice":             {[]string{"job=a", "job=a"}, nil, "label 2 has the same name as another"},
 		"no value":          {[]string{"job="}, nil, "nothing after its ="},
 		"not UTF-8":         {[]string{"job=\xff"}, nil, "UTF-8"},
@@ -82,7 +83,7 @@ func TestLabels(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			app := kingpin.New("test", "").Terminate(nil)
 			var labels model.LabelSet
-			flags.Labels(app.Flag("label", ""), &labels, "chatbot")
+			flags.Labels(app.Flag("label", ""), &labels, "chatbot", "window")
 			var arguments []string
 			for _, label := range test.given {
 				arguments = append(arguments, "--label="+label)

@@ -2,78 +2,184 @@ package tally
 
 import (
 	"iter"
-	"math"
 	"time"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
 
-// Past remembers when sessions were created, so that they can be counted at any
-// time. It takes up to 12 bytes of memory per session.
+// Past remembers when sessions were created, so that they can be counted at any moment
+// from a time on. It takes 8 bytes of memory per session.
 type Past struct {
-	// always are the counts of the sessions that exist at any time.
+	from time.Time
+	// always are the counts of the sessions that exist at all moments, and in no activity.
+	// oldest is when the oldest of them was created, zero if there is none with a time.
 	always Counts
-	// created has the creation times of the others: by lead (no, yes) and verified
-	// identity (no, yes).
-	created [2][2]times
+	oldest time.Time
+	// created has the creation times of the others, by whether they have a lead (1) and a
+	// verified identity (2).
+	created [4]times
 }
 
-// Add adds a session that exists from its creation on.
+// The indices in Past.created by kind.
+var setsOf = [kinds][]int{AllSessions: {0, 1, 2, 3}, WithLead: {1, 3}, WithVerifiedIdentity: {2, 3}}
+
+// NewPast returns a past without sessions, for moments from a time on.
+func NewPast(from time.Time) *Past { return &Past{from: from} }
+
+// Add adds a session. It exists from its creation on. Without a creation time, or with
+// one before 1970, it exists at all moments.
 func (p *Past) Add(session client.Session) {
-	p.created[index(session.HasLead)][index(session.IdentityVerified)].add(session.Created.UnixNano())
-}
-
-// AddAlways adds a session that exists at any time.
-func (p *Past) AddAlways(session client.Session) { p.always.Add(session) }
-
-// First returns when the first session was created that does not exist at any time.
-// It reports false if there is none.
-func (p *Past) First() (first time.Time, ok bool) {
-	least := int64(math.MaxInt64)
-	for _, kind := range p.kinds() {
-		least = min(least, kind.least())
+	created := session.Created
+	// Clocks are set by an hour.
+	if created.Unix() <= 0 || created.Before(p.from.Add(-comparedSpan-time.Hour)) {
+		p.always.Add(session)
+		if !created.IsZero() && (created.Before(p.oldest) || p.oldest.IsZero()) {
+			p.oldest = created
+		}
+		return
 	}
-	return time.Unix(0, least), least != math.MaxInt64
+	set := 0
+	if session.HasLead {
+		set |= 1
+	}
+	if session.IdentityVerified {
+		set |= 2
+	}
+	p.created[set].add(created.UnixNano())
 }
 
-// At yields the counts of the sessions that existed at each of moments, which must be
-// in ascending order. LastModified and Malformed are those of AddAlways only.
-func (p *Past) At(moments iter.Seq[time.Time]) iter.Seq2[time.Time, Counts] {
-	return func(yield func(time.Time, Counts) bool) {
-		counts := p.always
-		var cursors [2][2]cursor
-		for lead := range p.created {
-			for verified := range p.created[lead] {
-				cursors[lead][verified] = p.created[lead][verified].cursor()
+// First returns when the first session was created at the time of the past or later. It
+// reports false if there is none.
+func (p *Past) First() (first time.Time, ok bool) {
+	for set := range p.created {
+		times := &p.created[set]
+		times.sort()
+		if i := times.before(p.from.UnixNano(), 0); i < times.n {
+			at := time.Unix(0, times.at(i))
+			if at.Before(first) || !ok {
+				first, ok = at, true
 			}
 		}
-		for moment := range moments {
-			until := moment.UnixNano()
-			for lead := range cursors {
-				for verified, cursor := range cursors[lead] {
-					n, latest := cursor.advance(until)
-					counts.Sessions += n
-					counts.WithLead += n * lead
-					counts.WithVerifiedIdentity += n * verified
-					if n > 0 {
-						counts.LastCreated = later(counts.LastCreated, time.Unix(0, latest))
-					}
-				}
+	}
+	return first, ok
+}
+
+// At yields the past at moments. They must be in ascending order.
+func (p *Past) At(moments iter.Seq[time.Time]) iter.Seq[*Moment] {
+	return func(yield func(*Moment) bool) {
+		m := Moment{past: p}
+		for set := range p.created {
+			p.created[set].sort()
+		}
+		for m.Time = range moments {
+			m.next = 0
+			for set := range p.created {
+				m.until[set] = p.created[set].before(m.Time.UnixNano()+1, m.until[set])
 			}
-			if !yield(moment, counts) {
+			if !yield(&m) {
 				return
 			}
 		}
 	}
 }
 
-func (p *Past) kinds() []*times {
-	return []*times{&p.created[0][0], &p.created[0][1], &p.created[1][0], &p.created[1][1]}
+// Moment is the past at a time. It has the sessions created until then.
+type Moment struct {
+	Time  time.Time
+	past  *Past
+	until [4]int // sessions of Past.created
+	// guesses are the results of the searches at the last moment, in their order. The
+	// next search is near one of them if all moments are asked for the same numbers.
+	guesses [][4]int
+	next    int
 }
 
-func index(has bool) int {
-	if has {
-		return 1
+// Counts returns the counts of the sessions. LastModified and Malformed are only of those
+// that exist at all moments.
+func (m *Moment) Counts() Counts {
+	counts := m.past.always
+	counts.Sessions += m.number(AllSessions)
+	counts.WithLead += m.number(WithLead)
+	counts.WithVerifiedIdentity += m.number(WithVerifiedIdentity)
+	counts.LastCreated = later(counts.LastCreated, m.newest(AllSessions))
+	return counts
+}
+
+// Arrivals returns the arrivals of the sessions. They are exact.
+func (m *Moment) Arrivals() Arrivals { return arrivals{m} }
+
+// number returns the number of sessions of a kind in Past.created.
+func (m *Moment) number(kind Kind) (n int) {
+	for _, set := range setsOf[kind] {
+		n += m.until[set]
 	}
-	return 0
+	return n
+}
+
+// newest returns when the newest session of a kind in Past.created was created, zero if
+// there is none.
+func (m *Moment) newest(kind Kind) (newest time.Time) {
+	for _, set := range setsOf[kind] {
+		if n := m.until[set]; n > 0 {
+			newest = later(newest, time.Unix(0, m.past.created[set].at(n-1)))
+		}
+	}
+	return newest
+}
+
+// before returns the number of sessions of a kind in Past.created before a time.
+func (m *Moment) before(kind Kind, at time.Time) (n int) {
+	if m.next == len(m.guesses) {
+		m.guesses = append(m.guesses, [4]int{})
+	}
+	guess := &m.guesses[m.next]
+	m.next++
+	for _, set := range setsOf[kind] {
+		guess[set] = m.past.created[set].before(at.UnixNano(), guess[set])
+		n += guess[set]
+	}
+	return n
+}
+
+// arrivals are the [Arrivals] at a moment.
+type arrivals struct{ *Moment }
+
+func (a arrivals) Between(kind Kind, from, to time.Time) float64 {
+	return float64(a.before(kind, to) - a.before(kind, from))
+}
+
+func (a arrivals) Since(kind Kind, from time.Time) float64 {
+	return float64(a.number(kind) - a.before(kind, from))
+}
+
+func (a arrivals) AfterNewest(kind Kind) float64 {
+	newest := a.newest(kind)
+	if newest.IsZero() {
+		return 0
+	}
+	return a.Since(AllSessions, newest.Add(1))
+}
+
+func (a arrivals) Oldest() time.Time {
+	oldest := a.past.oldest
+	if !oldest.IsZero() {
+		return oldest
+	}
+	for _, set := range setsOf[AllSessions] {
+		if a.until[set] > 0 {
+			first := time.Unix(0, a.past.created[set].at(0))
+			if first.Before(oldest) || oldest.IsZero() {
+				oldest = first
+			}
+		}
+	}
+	return oldest
+}
+
+func (a arrivals) Newest(kind Kind) time.Time {
+	newest := a.newest(kind)
+	if kind == AllSessions {
+		newest = later(a.past.always.LastCreated, newest)
+	}
+	return newest
 }

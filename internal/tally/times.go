@@ -1,72 +1,61 @@
 package tally
 
-import (
-	"math"
-	"slices"
-)
+import "sort"
 
-// times is a set of moments in Unix nanoseconds, 8 bytes each. Blocks grow with the
-// number of moments, so that none is copied and at most a third of the memory is
-// unused.
+// blockSize is the number of moments in a full block: 64 KiB.
+const blockSize = 1 << 13
+
+// times is a list of moments in Unix nanoseconds, 8 bytes each. It grows by blocks, so
+// that no long list is copied.
 type times struct {
-	blocks [][]int64
+	blocks [][]int64 // all but the last are full
 	n      int
 	sorted bool
 }
 
 func (t *times) add(at int64) {
-	last := len(t.blocks) - 1
-	if last < 0 || len(t.blocks[last]) == cap(t.blocks[last]) {
-		t.blocks = append(t.blocks, make([]int64, 0, max(8, t.n/2)))
-		last++
+	switch {
+	case t.n == 0:
+		t.blocks = append(t.blocks, nil) // few chatbots fill a block
+	case t.n%blockSize == 0:
+		t.blocks = append(t.blocks, make([]int64, 0, blockSize))
 	}
+	last := len(t.blocks) - 1
 	t.blocks[last] = append(t.blocks[last], at)
 	t.n++
 	t.sorted = false
 }
 
-// least returns the first moment, or [math.MaxInt64] if there is none.
-func (t *times) least() int64 {
-	t.sort()
-	least := int64(math.MaxInt64)
-	for _, block := range t.blocks {
-		least = min(least, block[0])
-	}
-	return least
-}
+func (t *times) at(i int) int64 { return t.blocks[i/blockSize][i%blockSize] }
 
-// sort sorts each block; counting does not need the blocks in order.
 func (t *times) sort() {
-	if t.sorted {
-		return
+	if !t.sorted {
+		sort.Sort(inPlace{t})
+		t.sorted = true
 	}
-	for _, block := range t.blocks {
-		slices.Sort(block)
-	}
-	t.sorted = true
 }
 
-// cursor walks through moments in ascending order.
-type cursor [][]int64
-
-func (t *times) cursor() cursor {
-	t.sort()
-	return slices.Clone(t.blocks)
-}
-
-// advance moves the cursor behind a moment. It returns how many moments it passed,
-// and the latest of them.
-func (c cursor) advance(until int64) (n int, latest int64) {
-	for i, block := range c {
-		k := 0
-		for k < len(block) && block[k] <= until {
-			k++
-		}
-		if k > 0 {
-			latest = max(latest, block[k-1])
-			n += k
-			c[i] = block[k:]
+// before returns the number of moments before a time. It is fast if the number is guess
+// or a little more. The moments must be sorted.
+func (t *times) before(at int64, guess int) int {
+	const near = 8
+	if guess > 0 && t.at(guess-1) >= at {
+		return sort.Search(guess-1, func(i int) bool { return t.at(i) >= at })
+	}
+	for end := min(guess+near, t.n); guess < end; guess++ {
+		if t.at(guess) >= at {
+			return guess
 		}
 	}
-	return n, latest
+	return guess + sort.Search(t.n-guess, func(i int) bool { return t.at(guess+i) >= at })
+}
+
+// inPlace sorts moments without other memory.
+type inPlace struct{ *times }
+
+func (s inPlace) Len() int           { return s.n }
+func (s inPlace) Less(i, j int) bool { return s.at(i) < s.at(j) }
+func (s inPlace) Swap(i, j int) {
+	a, b := &s.blocks[i/blockSize][i%blockSize], &s.blocks[j/blockSize][j%blockSize]
+	*a, *b = *b, *a
 }
