@@ -6,20 +6,39 @@ import (
 	"time"
 )
 
-// Demo returns an account with three chatbots, which have had sessions for four weeks
-// before start and go on: a shop with a daily pattern, a product launch that took off
-// two days ago, and a members' desk where most visitors are verified. The desk fails
-// for twenty seconds every five minutes.
+// UUIDs of chatbots of the demo with something to find.
+const (
+	// DemoVanished is the help centre, whose widget vanished from its pages.
+	DemoVanished = "4e1f0c7a9b2d4c83a5d6e7f8091a2b3c"
+	// DemoWithoutLeads is the landing page, whose lead form stopped working.
+	DemoWithoutLeads = "b7a6c5d4e3f2410f9e8d7c6b5a493827"
+)
+
+// Demo returns an account with five chatbots, which have had sessions for seven weeks
+// before start and go on:
+//   - a shop with a pattern of days and weeks,
+//   - a product launch that took off two days ago,
+//   - a members' desk where most visitors are verified, which fails for twenty seconds
+//     every five minutes,
+//   - a help centre without a session for two days,
+//   - a landing page without a lead for three days.
 func Demo(key string, start time.Time) *Account {
-	begin := start.AddDate(0, 0, -28)
+	begin := start.AddDate(0, 0, -49)
+	twoDaysAgo, threeDaysAgo := start.AddDate(0, 0, -2), start.AddDate(0, 0, -3)
 	shop := Arrivals{
-		Seed: 1, Start: begin, PerHour: daily(40, 0.8), Lead: 0.12, Verified: 0.03,
+		Seed: 1, Start: begin, PerHour: weekly(daily(40, 0.8), 1.3), Lead: 0.12, Verified: 0.03,
 	}
 	launch := Arrivals{
-		Seed: 2, Start: begin, PerHour: takeOff(1200, start.AddDate(0, 0, -2)), Lead: 0.3, Verified: 0.01,
+		Seed: 2, Start: begin, PerHour: takeOff(1200, twoDaysAgo), Lead: 0.3, Verified: 0.01,
 	}
 	desk := Arrivals{
-		Seed: 3, Start: begin, PerHour: daily(6, 0.9), Lead: 0.05, Verified: 0.7,
+		Seed: 3, Start: begin, PerHour: weekly(daily(6, 0.9), 0.4), Lead: 0.05, Verified: 0.7,
+	}
+	help := Arrivals{
+		Seed: 4, Start: begin, PerHour: until(twoDaysAgo, weekly(daily(20, 0.7), 0.5)), Lead: 0.08, Verified: 0.2,
+	}
+	landing := Arrivals{
+		Seed: 5, Start: begin, PerHour: weekly(daily(15, 0.6), 0.8), Lead: 0.25, LeadsEnd: threeDaysAgo, Verified: 0.02,
 	}
 	return &Account{
 		Key: key,
@@ -33,6 +52,8 @@ func Demo(key string, start time.Time) *Account {
 					}
 					return Fault{Status: http.StatusInternalServerError}
 				}},
+			{UUID: DemoVanished, Name: "Help centre", Sessions: help.Sessions},
+			{UUID: DemoWithoutLeads, Name: "Landing page", Sessions: landing.Sessions},
 		},
 	}
 }
@@ -43,6 +64,26 @@ func daily(mean, swing float64) func(time.Time) float64 {
 	return func(t time.Time) float64 {
 		hour := float64(t.Unix()%86400) / 3600
 		return mean * (1 - swing*math.Cos((hour-3)/24*2*math.Pi))
+	}
+}
+
+// weekly returns a rate that is multiplied by weekend on Saturdays and Sundays, in UTC.
+func weekly(rate func(time.Time) float64, weekend float64) func(time.Time) float64 {
+	return func(t time.Time) float64 {
+		if day := t.UTC().Weekday(); day == time.Saturday || day == time.Sunday {
+			return rate(t) * weekend
+		}
+		return rate(t)
+	}
+}
+
+// until returns a rate that falls to one in a year at end.
+func until(end time.Time, rate func(time.Time) float64) func(time.Time) float64 {
+	return func(t time.Time) float64 {
+		if t.Before(end) {
+			return rate(t)
+		}
+		return 1. / (365 * 24)
 	}
 }
 

@@ -51,6 +51,8 @@ type Arrivals struct {
 	// Lead and Verified are the shares of visitors who submit the lead form and whose
 	// identity is verified, both within ten minutes.
 	Lead, Verified float64
+	// LeadsEnd is when visitors stop to submit the lead form; zero: never.
+	LeadsEnd time.Time
 }
 
 // Sessions yields the sessions of the visitors who have come until now.
@@ -63,6 +65,7 @@ func (a Arrivals) Sessions(now time.Time) iter.Seq[Session] {
 			created = created.Add(time.Duration(wait * float64(time.Hour)))
 			lead, verified := random.Float64() < a.Lead, random.Float64() < a.Verified
 			submitted := created.Add(time.Duration(random.Int64N(int64(10 * time.Minute))))
+			lead = lead && (a.LeadsEnd.IsZero() || created.Before(a.LeadsEnd))
 			if created.After(now) {
 				return
 			}
