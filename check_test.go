@@ -43,9 +43,9 @@ func newCheckAPI(t *testing.T) *checkAPI {
 
 // checkTable is the table of checkAPI. All fetches take 7 ms.
 const checkTable = "" +
-	"CHATBOT                           NAME         STATUS       SESSIONS  LEADS  VERIFIED  NEWEST SESSION        TIME TAKEN\n" +
-	shop + "  買い物 Shop  ok           1000      334    143       2026-02-11T15:00:00Z  7ms\n" +
-	second + "  Desk         key refused  -         -      -         -                     7ms\n"
+	"CHATBOT                           NAME         STATUS       SESSIONS  LEADS  VERIFIED  LAST 24H  USUAL  MISSING  NEWEST SESSION        TIME TAKEN\n" +
+	shop + "  買い物 Shop  ok           1000      334    143       0         0      -        2026-02-11T15:00:00Z  7ms\n" +
+	second + "  Desk         key refused  -         -      -         -         -      -        -                     7ms\n"
 
 var timeTaken = regexp.MustCompile(`[\d.]+m?s\n`)
 
@@ -72,7 +72,7 @@ func TestCheck(t *testing.T) {
 		t.Fatalf("in JSON: %v, got %+v", err, got)
 	}
 	if r := results[0]; r["chatbot"] != shop || r["name"] != "買い物 Shop" || r["status"] != "ok" || r["sessions"] != 1000.0 || r["leads"] != 334.0 ||
-		r["verified"] != 143.0 || r["newest_session"] != "2026-02-11T15:00:00Z" || r["seconds"] == nil {
+		r["verified"] != 143.0 || r["last_24h"] != 0.0 || r["usual_24h"] != 0.0 || r["missing_sessions"] != nil || r["newest_session"] != "2026-02-11T15:00:00Z" || r["seconds"] == nil {
 		t.Errorf("got %v", r)
 	}
 	if r := results[1]; len(r) != 4 || r["status"] != "key refused" {

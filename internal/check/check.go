@@ -15,6 +15,7 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/progress"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
 )
 
 // Formats are the values of Command.Format.
@@ -57,13 +58,17 @@ type Result struct {
 	Chatbot string `json:"chatbot"` // UUID
 	Name    string `json:"name"`
 	Status  string `json:"status"` // "ok", or why the fetch failed
-	// Sessions, Leads, Verified and Newest are nil if the fetch failed. Newest is also
-	// nil if there is no session.
-	Sessions *int       `json:"sessions,omitempty"`
-	Leads    *int       `json:"leads,omitempty"`
-	Verified *int       `json:"verified,omitempty"`
-	Newest   *time.Time `json:"newest_session,omitempty"`
-	Seconds  float64    `json:"seconds"` // duration of the fetch
+	// The numbers and times are nil if the fetch failed, or if there is none.
+	Sessions        *int       `json:"sessions,omitempty"`
+	Leads           *int       `json:"leads,omitempty"`
+	Verified        *int       `json:"verified,omitempty"`
+	Recent          *float64   `json:"last_24h,omitempty"`  // sessions
+	Usual           *float64   `json:"usual_24h,omitempty"` // sessions
+	Missing         *float64   `json:"missing_sessions,omitempty"`
+	MissingLeads    *float64   `json:"missing_leads,omitempty"`
+	MissingVerified *float64   `json:"missing_verified,omitempty"`
+	Newest          *time.Time `json:"newest_session,omitempty"`
+	Seconds         float64    `json:"seconds"` // duration of the fetch
 }
 
 // ok is the status of a chatbot whose fetch succeeded.
@@ -94,11 +99,25 @@ func newResult(chatbot client.Chatbot, fetched fetch.Result) Result {
 	if fetched.Err == nil {
 		numbers := fetched.Numbers
 		r.Sessions, r.Leads, r.Verified = &numbers.Sessions, &numbers.WithLead, &numbers.WithVerifiedIdentity
+		r.Recent, r.Usual = &numbers.Recent[tally.AllSessions][oneDay], pointer(numbers.Usual[tally.AllSessions][oneDay])
+		r.Missing, r.MissingLeads, r.MissingVerified = pointer(numbers.Missing[tally.AllSessions]),
+			pointer(numbers.Missing[tally.WithLead]), pointer(numbers.Missing[tally.WithVerifiedIdentity])
 		if !numbers.LastCreated.IsZero() {
 			r.Newest = &numbers.LastCreated
 		}
 	}
 	return r
+}
+
+// oneDay is the index of a day in [tally.RecentWindows] and [tally.UsualWindows].
+const oneDay = 1
+
+// pointer returns a pointer to a number, nil if it is unknown.
+func pointer(value tally.Value) *float64 {
+	if !value.Known {
+		return nil
+	}
+	return &value.Number
 }
 
 // status returns why a fetch failed, in a few words.

@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -64,6 +65,42 @@ func TestFetch(t *testing.T) {
 	}
 	if done.Load() != int64(len(statuses)) {
 		t.Errorf("%d are done, want %d", done.Load(), len(statuses))
+	}
+}
+
+// one returns the same numbers for each chatbot.
+type one tally.Numbers
+
+func (o one) FetchAll(_ context.Context, chatbots []client.Chatbot) []fetch.Result {
+	return slices.Repeat([]fetch.Result{{Numbers: (*tally.Numbers)(&o)}}, len(chatbots))
+}
+
+// The numbers are those of a day, and the missing ones of each kind.
+func TestActivity(t *testing.T) {
+	known := func(n float64) tally.Value { return tally.Value{Number: n, Known: true} }
+	const all, leads, verified = tally.AllSessions, tally.WithLead, tally.WithVerifiedIdentity
+	var numbers one
+	for i, window := range tally.RecentWindows {
+		numbers.Recent[all][i] = window.Hours()
+	}
+	for i, window := range tally.UsualWindows {
+		numbers.Usual[all][i] = known(window.Hours() + 0.75)
+	}
+	numbers.Missing = [3]tally.Value{all: known(12.25), leads: known(3), verified: {}}
+	results := check.Fetch(t.Context(), numbers, []client.Chatbot{{UUID: "a"}}, func() {})
+	var table, json strings.Builder
+	if err := errors.Join(check.WriteTable(&table, results), check.WriteJSON(&json, results)); err != nil {
+		t.Fatal(err)
+	}
+	const wantTable = "" +
+		"CHATBOT  NAME  STATUS  SESSIONS  LEADS  VERIFIED  LAST 24H  USUAL  MISSING  NEWEST SESSION  TIME TAKEN\n" +
+		"a        a     ok      0         0      0         24        25     12       -               0s\n"
+	if table.String() != wantTable {
+		t.Errorf("got\n%s", &table)
+	}
+	const wantJSON = `"last_24h":24,"usual_24h":24.75,"missing_sessions":12.25,"missing_leads":3,"seconds":0}`
+	if got := strings.Join(strings.Fields(json.String()), ""); !strings.Contains(got, wantJSON) {
+		t.Errorf("got %s", got)
 	}
 }
 

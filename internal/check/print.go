@@ -21,7 +21,7 @@ func WriteJSON(out io.Writer, results []Result) error {
 
 // WriteTable writes results as a table.
 func WriteTable(out io.Writer, results []Result) error {
-	rows := [][]string{{"CHATBOT", "NAME", "STATUS", "SESSIONS", "LEADS", "VERIFIED", "NEWEST SESSION", "TIME TAKEN"}}
+	rows := [][]string{{"CHATBOT", "NAME", "STATUS", "SESSIONS", "LEADS", "VERIFIED", "LAST 24H", "USUAL", "MISSING", "NEWEST SESSION", "TIME TAKEN"}}
 	for _, r := range results {
 		newest := "-"
 		if r.Newest != nil {
@@ -29,7 +29,7 @@ func WriteTable(out io.Writer, results []Result) error {
 		}
 		took := time.Duration(r.Seconds * float64(time.Second)).Round(time.Millisecond)
 		rows = append(rows, []string{r.Chatbot, printable(r.Name), r.Status,
-			count(r.Sessions), count(r.Leads), count(r.Verified), newest, took.String()})
+			count(r.Sessions), count(r.Leads), count(r.Verified), rounded(r.Recent), rounded(r.Usual), rounded(r.Missing), newest, took.String()})
 	}
 	_, err := io.WriteString(out, align(rows))
 	return err
@@ -60,6 +60,13 @@ func count(n *int) string {
 		return "-"
 	}
 	return strconv.Itoa(*n)
+}
+
+func rounded(n *float64) string {
+	if n == nil {
+		return "-"
+	}
+	return strconv.FormatFloat(*n, 'f', 0, 64)
 }
 
 // printable returns a name with characters that could control a terminal replaced.
