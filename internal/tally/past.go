@@ -33,9 +33,7 @@ func (p *Past) Add(session client.Session) {
 	// Clocks are set by an hour.
 	if created.Unix() <= 0 || created.Before(p.from.Add(-comparedSpan-time.Hour)) {
 		p.always.Add(session)
-		if !created.IsZero() && (created.Before(p.oldest) || p.oldest.IsZero()) {
-			p.oldest = created
-		}
+		p.oldest = earlier(p.oldest, created)
 		return
 	}
 	set := 0
@@ -67,9 +65,13 @@ func (p *Past) First() (first time.Time, ok bool) {
 // At yields the past at moments. They must be in ascending order.
 func (p *Past) At(moments iter.Seq[time.Time]) iter.Seq[*Moment] {
 	return func(yield func(*Moment) bool) {
-		m := Moment{past: p}
+		m := Moment{past: p, oldest: p.oldest}
 		for set := range p.created {
-			p.created[set].sort()
+			times := &p.created[set]
+			times.sort()
+			if times.n > 0 {
+				m.oldest = earlier(m.oldest, time.Unix(0, times.at(0)))
+			}
 		}
 		for m.Time = range moments {
 			m.next = 0
@@ -85,9 +87,10 @@ func (p *Past) At(moments iter.Seq[time.Time]) iter.Seq[*Moment] {
 
 // Moment is the past at a time. It has the sessions created until then.
 type Moment struct {
-	Time  time.Time
-	past  *Past
-	until [4]int // sessions of Past.created
+	Time   time.Time
+	past   *Past
+	oldest time.Time // of all sessions, also of later ones
+	until  [4]int    // sessions of Past.created
 	// guesses are the results of the searches at the last moment, in their order. The
 	// next search is near one of them if all moments are asked for the same numbers.
 	guesses [][4]int
@@ -161,19 +164,10 @@ func (a arrivals) AfterNewest(kind Kind) float64 {
 }
 
 func (a arrivals) Oldest() time.Time {
-	oldest := a.past.oldest
-	if !oldest.IsZero() {
-		return oldest
+	if a.oldest.After(a.Time) {
+		return time.Time{}
 	}
-	for _, set := range setsOf[AllSessions] {
-		if a.until[set] > 0 {
-			first := time.Unix(0, a.past.created[set].at(0))
-			if first.Before(oldest) || oldest.IsZero() {
-				oldest = first
-			}
-		}
-	}
-	return oldest
+	return a.oldest
 }
 
 func (a arrivals) Newest(kind Kind) time.Time {
@@ -182,4 +176,12 @@ func (a arrivals) Newest(kind Kind) time.Time {
 		newest = later(a.past.always.LastCreated, newest)
 	}
 	return newest
+}
+
+// earlier returns the earlier time that is not zero.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) && !b.IsZero() {
+		return b
+	}
+	return a
 }
