@@ -81,11 +81,17 @@ func dated(c *chatbot, of func(numbers) float64, from, to time.Time, slack time.
 // hasHistory compares each metric, at many points of the past, with a count of the
 // sessions that were there.
 func (s *stage) hasHistory(t *testing.T, end time.Time) {
-	metrics := map[string]func(numbers) float64{
-		"chatwize_sessions":                               func(n numbers) float64 { return n.sessions },
-		"chatwize_sessions_with_lead":                     func(n numbers) float64 { return n.leads },
-		"chatwize_sessions_with_verified_identity":        func(n numbers) float64 { return n.verified },
-		"chatwize_last_session_created_timestamp_seconds": func(n numbers) float64 { return unix(n.created) },
+	until := func(of func(numbers) float64) func(*chatbot, time.Time) float64 {
+		return func(c *chatbot, at time.Time) float64 { return of(c.has(time.Time{}, at)) }
+	}
+	metrics := map[string]func(*chatbot, time.Time) float64{
+		"chatwize_sessions":                               until(func(n numbers) float64 { return n.sessions }),
+		"chatwize_sessions_with_lead":                     until(func(n numbers) float64 { return n.leads }),
+		"chatwize_sessions_with_verified_identity":        until(func(n numbers) float64 { return n.verified }),
+		"chatwize_last_session_created_timestamp_seconds": until(func(n numbers) float64 { return unix(n.created) }),
+		`chatwize_recent_sessions{window="1d"}`: func(c *chatbot, at time.Time) float64 {
+			return c.has(at.Add(-day-1), at).sessions
+		},
 	}
 	const step = 67 * time.Minute // falls on every other moment between samples
 	from, to := end.AddDate(0, 0, -days).Add(6*time.Hour), end.Add(-time.Minute)
@@ -121,7 +127,7 @@ func (s *stage) hasHistory(t *testing.T, end time.Time) {
 				if late := value.Timestamp.Time().Sub(at); late < 0 || late >= historyStep {
 					t.Errorf("%s of %s at %v is %v old", metric, c.name, value.Timestamp.Time(), late)
 				}
-				if want := of(c.has(time.Time{}, at)); float64(value.Value) != want {
+				if want := of(c, at); float64(value.Value) != want {
 					t.Errorf("%s of %s was %v at %v, want %v", metric, c.name, value.Value, at, want)
 				}
 			}
