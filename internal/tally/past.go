@@ -23,15 +23,16 @@ type Past struct {
 // The indices in Past.created by kind.
 var setsOf = [kinds][]int{AllSessions: {0, 1, 2, 3}, WithLead: {1, 3}, WithVerifiedIdentity: {2, 3}}
 
-// NewPast returns a past without sessions, for moments from a time on.
+// NewPast returns a past without sessions, for moments from a time on. It must be in the
+// range of [time.Time.UnixNano].
 func NewPast(from time.Time) *Past { return &Past{from: from} }
 
-// Add adds a session. It exists from its creation on. Without a creation time, or with
-// one before 1970, it exists at all moments.
+// Add adds a session. It exists from its creation on, without a creation time at all
+// moments.
 func (p *Past) Add(session client.Session) {
 	created := session.Created
-	// Clocks are set by an hour.
-	if created.Unix() <= 0 || created.Before(p.from.Add(-comparedSpan-time.Hour)) {
+	// Activity looks back so far, and an hour more, as clocks are set.
+	if created.Before(p.from.Add(-comparedSpan - time.Hour)) {
 		p.always.Add(session)
 		p.oldest = earlier(p.oldest, created)
 		return
@@ -46,7 +47,7 @@ func (p *Past) Add(session client.Session) {
 	p.created[set].add(created.UnixNano())
 }
 
-// First returns when the first session was created at the time of the past or later. It
+// First returns when the first session was created, from the time of NewPast on. It
 // reports false if there is none.
 func (p *Past) First() (first time.Time, ok bool) {
 	for set := range p.created {
@@ -163,20 +164,11 @@ func (a arrivals) AfterNewest(kind Kind) float64 {
 	return a.Since(AllSessions, newest.Add(1))
 }
 
-func (a arrivals) Oldest() time.Time {
-	if a.oldest.After(a.Time) {
-		return time.Time{}
-	}
-	return a.oldest
-}
+// Oldest may be later than the moment: then it precedes nothing.
+func (a arrivals) Oldest() time.Time { return a.oldest }
 
-func (a arrivals) Newest(kind Kind) time.Time {
-	newest := a.newest(kind)
-	if kind == AllSessions {
-		newest = later(a.past.always.LastCreated, newest)
-	}
-	return newest
-}
+// Newest leaves out those that exist at all moments: they are too old to matter.
+func (a arrivals) Newest(kind Kind) time.Time { return a.newest(kind) }
 
 // earlier returns the earlier time that is not zero.
 func earlier(a, b time.Time) time.Time {

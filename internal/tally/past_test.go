@@ -13,6 +13,9 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
 )
 
+// longAgo is before all moments of tests.
+var longAgo = time.Date(2010, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // randomMoments returns up to n moments from a time until another, in ascending order.
 func randomMoments(random *rand.Rand, n int, from, to time.Time) []time.Time {
 	moments := make([]time.Time, random.IntN(n)+1)
@@ -60,7 +63,7 @@ func TestPast(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(lists)) {
 		sessions := lists[name]
 		moments := append(randomMoments(random, 6, read.Add(-80*day), read.Add(40*day)), read.Add(50*day))
-		checkPast(t, name, time.Time{}, sessions, moments)
+		checkPast(t, name, longAgo, sessions, moments)
 		checkPast(t, name+", from a later time", moments[0], sessions, moments)
 	}
 	for seed := range uint64(100) {
@@ -75,33 +78,38 @@ func TestPast(t *testing.T) {
 	}
 }
 
-// Sessions before 1970 exist at all moments, and are the oldest.
-func TestPastBefore1970(t *testing.T) {
+// Sessions from long ago exist at all moments, and are the oldest.
+func TestPastOfLongAgo(t *testing.T) {
 	sessions := append(bruteforce.Every(read, 40*time.Minute, 10*day, 0), client.Session{Created: time.Unix(0, 0), HasLead: true})
 	for _, created := range []time.Time{time.Unix(0, 0), time.Date(1600, 1, 1, 0, 0, 0, 0, time.UTC)} {
 		sessions[len(sessions)-1].Created = created
-		checkPast(t, created.String(), time.Time{}, sessions, []time.Time{read.Add(-5 * day), read})
+		checkPast(t, created.String(), longAgo, sessions, []time.Time{read.Add(-5 * day), read})
 	}
 }
 
-// The searches of many sessions do not depend on the moments before.
-func TestPastOfMany(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 7))
-	past := tally.NewPast(time.Time{})
-	sessions := bruteforce.Every(read, 3*time.Minute, 100*day, 0) // several blocks
-	random.Shuffle(len(sessions), func(i, j int) { sessions[i], sessions[j] = sessions[j], sessions[i] })
-	for _, s := range sessions {
-		past.Add(s)
-	}
-	moments := randomMoments(random, 500, read.Add(-100*day), read)
-	i := 0
-	for m := range past.At(slices.Values(moments)) {
-		i++
-		kind := tally.Kind(random.IntN(3))
-		for alone := range past.At(slices.Values(moments[i-1 : i])) {
-			got, want := tally.Missing(m.Arrivals(), m.Time, kind), tally.Missing(alone.Arrivals(), m.Time, kind)
-			if got != want || m.Counts() != alone.Counts() {
-				t.Errorf("at %v got %v and %v, want %v and %v", m.Time, got, m.Counts(), want, alone.Counts())
+// The answers do not depend on the moments and the questions before.
+func TestPastInAnyOrder(t *testing.T) {
+	for _, step := range []time.Duration{3 * time.Minute, day} { // several blocks, and one
+		random := rand.New(rand.NewPCG(1, 7))
+		past := tally.NewPast(longAgo)
+		sessions := bruteforce.Every(read, step, 100*day, 0)
+		random.Shuffle(len(sessions), func(i, j int) { sessions[i], sessions[j] = sessions[j], sessions[i] })
+		for _, s := range sessions {
+			past.Add(s)
+		}
+		moments := randomMoments(random, 500, read.Add(-100*day), read)
+		for i := range moments {
+			moments[i] = read.Add(moments[i].Sub(read).Truncate(step)) // when a session is created
+		}
+		i := 0
+		for m := range past.At(slices.Values(moments)) {
+			i++
+			kind, from := tally.Kind(random.IntN(3)), moments[random.IntN(i)]
+			for alone := range past.At(slices.Values(moments[i-1 : i])) {
+				got, want := m.Arrivals().Since(kind, from), alone.Arrivals().Since(kind, from)
+				if got != want || m.Counts() != alone.Counts() {
+					t.Errorf("at %v got %v since %v and %v, want %v and %v", m.Time, got, from, m.Counts(), want, alone.Counts())
+				}
 			}
 		}
 	}
@@ -114,7 +122,7 @@ func TestFirst(t *testing.T) {
 		from  time.Time
 		first time.Time
 	}{
-		"from any time on":           {time.Time{}, read.Add(-3 * day)},
+		"from any time on":           {longAgo, read.Add(-3 * day)},
 		"from a session on":          {read.Add(-2 * day), read.Add(-2 * day)},
 		"from between them on":       {read.Add(-2*day + 1), read.Add(-2*day + time.Hour)},
 		"from the last one on":       {read, read},
