@@ -40,12 +40,12 @@ func Edges(now time.Time) map[string][]client.Session {
 		"one, ten days ago":        every(time.Hour, 10*day, 10*day),
 		"without time":             {{HasLead: true}, {}},
 		"all old":                  every(day, 400*day, 100*day),
-		"an hour in the future":    every(time.Hour, 40*day, -time.Hour),
-		"two days in the future":   every(time.Hour, 40*day, -2*day),
-		"three days in the future": slices.Concat(every(time.Hour, 40*day, time.Hour), every(10*time.Minute, -3*day, -3*day-10*time.Minute)),
-		"one three days in the future": append(every(time.Hour, 40*day, time.Hour),
+		"an hour in the future":    every(3*time.Hour, 40*day, -time.Hour),
+		"two days in the future":   every(3*time.Hour, 40*day, -2*day),
+		"three days in the future": slices.Concat(every(3*time.Hour, 40*day, time.Hour), every(10*time.Minute, -3*day, -3*day-10*time.Minute)),
+		"one three days in the future": append(every(3*time.Hour, 40*day, time.Hour),
 			client.Session{Created: now.Add(3 * day), HasLead: true}),
-		"one seven days in the future":  append(every(time.Hour, 40*day, time.Hour), client.Session{Created: now.Add(7 * day)}),
+		"one seven days in the future":  append(every(3*time.Hour, 40*day, time.Hour), client.Session{Created: now.Add(7 * day)}),
 		"only three days in the future": {{Created: now.Add(3 * day)}},
 		"opening":                       slices.Concat(every(12*time.Minute, 20*day, 18*day+time.Minute), every(time.Hour, 18*day, 5*day)),
 		"opening, silent for ten days": slices.Concat(every(12*time.Minute, 26*day, 24*day+time.Minute),
@@ -61,8 +61,8 @@ func Edges(now time.Time) map[string][]client.Session {
 		lists[fmt.Sprintf("%d days old", days)] = every(40*time.Minute, days*day, 20*time.Minute)
 	}
 	for days := range time.Duration(41) {
-		lists[fmt.Sprintf("silent for %d days", days)] = every(187*time.Minute, 70*day, days*day)
-		lists[fmt.Sprintf("silent for %d days, 30 days old", days)] = every(97*time.Minute, 30*day, days*day+time.Minute)
+		lists[fmt.Sprintf("silent for %d days", days)] = every(311*time.Minute, 70*day, days*day)
+		lists[fmt.Sprintf("silent for %d days, 30 days old", days)] = every(197*time.Minute, 30*day, days*day+time.Minute)
 	}
 	return lists
 }

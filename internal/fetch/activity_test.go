@@ -155,10 +155,10 @@ func TestActivity(t *testing.T) {
 			delete(lists, fmt.Sprintf("silent for %d days", days))
 		}
 	}
-	for seed := range uint64(5) {
-		lists[fmt.Sprint("random ", seed)] = bruteforce.Random(rand.New(rand.NewPCG(seed, 8)), midnight, 300)
+	for seed := range uint64(4) {
+		lists[fmt.Sprint("random ", seed)] = bruteforce.Random(rand.New(rand.NewPCG(seed, 8)), midnight, 200)
 	}
-	steps := []time.Duration{0, time.Minute, 4 * time.Minute, 40 * time.Minute, time.Hour, 3 * time.Hour, 25 * time.Hour}
+	steps := []time.Duration{0, time.Minute, 4 * time.Minute, 40 * time.Minute, 3 * time.Hour, 25 * time.Hour}
 	for name, mode := range activityModes {
 		for _, grows := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, the list grows: %t", name, grows), func(t *testing.T) {
