@@ -109,8 +109,11 @@ func (s *activityServer) source(options fetch.SourceOptions) *fetch.Source {
 
 // check compares a result with a count by brute force.
 func (s *activityServer) check(got fetch.Result, window time.Duration) error {
-	if got.Err != nil || !got.Date.Equal(s.now) || !got.Received.Equal(s.received) {
-		return fmt.Errorf("got %v, now %v, received at %v, want %v and %v", got.Err, got.Date, got.Received, s.now, s.received)
+	if got.Err != nil {
+		return got.Err
+	}
+	if !got.Date.Equal(s.now) || !got.Received.Equal(s.received) {
+		return fmt.Errorf("got now %v, received at %v, want %v and %v", got.Date, got.Received, s.now, s.received)
 	}
 	want := bruteforce.Sessions{List: s.sessions, Now: s.now, Spread: s.read}.Activity()
 	if s.part && s.now.Equal(s.read) {
