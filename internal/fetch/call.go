@@ -143,12 +143,16 @@ func (s *Source) start(calls []*call) {
 			if errors.Is(err, errRefused) {
 				took = 0
 			}
-			s.end(c, Result{Finished: now, Took: took, Err: err})
+			result := Result{Finished: now, Took: took, Err: err}
+			s.report(c, result)
+			s.end(c, result)
 			continue
 		}
 		go func() {
 			result := s.run(c)
-			c.refusals.add(result.Err) // before the slot is released
+			// Before the slot is released, so that the next result comes later.
+			c.refusals.add(result.Err)
+			s.report(c, result)
 			release()
 			s.end(c, result)
 		}()
@@ -280,12 +284,16 @@ func (s *Source) run(c *call) Result {
 	return result
 }
 
-// end gives a call its result.
-func (s *Source) end(c *call, result Result) {
-	c.result = result
+// report counts and logs the result of a call if it is a failure.
+func (s *Source) report(c *call, result Result) {
 	if result.Err != nil {
 		s.fail(c, result.Err, context.Cause(c.ctx))
 	}
+}
+
+// end gives a call its result.
+func (s *Source) end(c *call, result Result) {
+	c.result = result
 	s.mutex.Lock()
 	s.remove(c)
 	s.mutex.Unlock()
