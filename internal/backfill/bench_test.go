@@ -94,7 +94,7 @@ func BenchmarkMillion(b *testing.B) {
 	})
 }
 
-// A session takes 16 bytes at most, and a sample none.
+// A session takes 9 bytes at most, and a sample none.
 func TestMemory(t *testing.T) {
 	before := inUse()
 	config := generatedPast()
@@ -113,7 +113,7 @@ func TestMemory(t *testing.T) {
 	if err := past.Write(t.Context(), io.Discard, onWritten); err != nil {
 		t.Fatal(err)
 	}
-	if got := float64(read-before) / million; got > 16 {
+	if got := float64(read-before) / million; got > 9 {
 		t.Errorf("a session takes %.1f bytes", got)
 	}
 	if grown := most - read; grown > 1<<20 {
