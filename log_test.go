@@ -3,9 +3,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -67,4 +69,23 @@ func parseLine(t *testing.T, format, line string) map[string]string {
 		entry[name] = strings.ReplaceAll(value, "_", " ")
 	}
 	return entry
+}
+
+// Clients cannot fill the log with errors of their connections.
+func TestLimitedHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		_, slogger := newLoggers(&log, "logfmt", "info")
+		logger := slog.NewLogLogger(newLimitedHandler(slogger.Handler()), slog.LevelWarn)
+		for minute, want := range []int{10, 1, 1} {
+			for range 1000 {
+				logger.Print("http: TLS handshake error from 127.0.0.1:1: EOF")
+			}
+			if got := strings.Count(log.String(), "level=warn"); got != want {
+				t.Errorf("minute %d: logged %d lines, want %d", minute, got, want)
+			}
+			log.Reset()
+			time.Sleep(time.Minute)
+		}
+	})
 }

@@ -41,7 +41,7 @@ func serve(ctx context.Context, settings *settings, account accounts.Config, log
 	if err != nil {
 		return err
 	}
-	server := newServer(handler, slog.NewLogLogger(slogger.Handler(), slog.LevelWarn))
+	server := newServer(handler, slog.NewLogLogger(newLimitedHandler(slogger.Handler()), slog.LevelWarn))
 	chatbots := "to be discovered"
 	if n := len(account.Chatbots); n > 0 {
 		chatbots = strconv.Itoa(n)

@@ -164,19 +164,20 @@ func (s *Source) acquire(c *call) (release func(), err error) {
 	if err := s.mayBegin(c); err != nil {
 		return nil, err
 	}
-	releaseBudget := func() {}
-	if s.needsBudget(c) {
-		if releaseBudget, err = s.budget.acquire(c.ctx); err != nil {
-			return nil, s.Gate.noSlot(err)
+	releaseDoubtful := func() {}
+	if s.isDoubtful(c) {
+		if s.doubtful.Acquire(c.ctx, 1) != nil {
+			return nil, s.Gate.noSlot(context.Cause(c.ctx))
 		}
+		releaseDoubtful = func() { s.doubtful.Release(1) }
 	}
 	if err := s.Gate.acquire(c.ctx); err != nil {
-		releaseBudget()
+		releaseDoubtful()
 		return nil, err
 	}
 	release = func() {
 		s.Gate.release()
-		releaseBudget()
+		releaseDoubtful()
 	}
 	err = s.mayBegin(c)
 	if cause := s.abandoned(c); err == nil && cause != nil {
@@ -193,6 +194,9 @@ func (s *Source) acquire(c *call) (release func(), err error) {
 
 // needsBudget reports whether nobody knows if a call's chatbot exists.
 func (s *Source) needsBudget(c *call) bool { return c.unverified && !s.hasSucceeded(c.key) }
+
+// isDoubtful reports whether a call may hang.
+func (s *Source) isDoubtful(c *call) bool { return s.needsBudget(c) || s.stateOf(c.key).timedOut }
 
 // mayBegin returns why a call must not begin a request now.
 func (s *Source) mayBegin(c *call) error {
@@ -279,6 +283,7 @@ func (s *Source) run(c *call) Result {
 		state.took = max(state.took, result.Took) // the callers were in a hurry
 	default:
 		state.took, state.tried, state.succeeded = result.Took, begun, err == nil
+		state.timedOut = ReasonOf(err) == client.Timeout
 	}
 	s.remember(c.key, state)
 	return result

@@ -83,44 +83,57 @@ func TestHurriedOrder(t *testing.T) {
 	})
 }
 
-// Probes of unknown chatbots that hang leave half of the slots to others, until one of
-// them succeeds.
-func TestUnknownChatbotsHang(t *testing.T) {
+// Chatbots that may hang leave half of the slots to others: those that are unknown, also
+// after one of them succeeded, and those that timed out last time.
+func TestDoubtfulChatbots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		account := api{"known": {takes: time.Second}, "good": {takes: time.Second}}
 		counting := &counting{api: account}
 		hanging := manyChatbots(account, 100, "h", answer{takes: time.Hour})
 		source := newSource(counting, 4, prometheus.NewRegistry(), log.NewNopLogger())
-		probe := func(chatbots ...client.Chatbot) (leave func()) {
+		wantUnderWay := func(what string, want int, fetchAll func(context.Context)) {
+			t.Helper()
+			counting.order = nil
 			ctx, cancel := context.WithCancel(t.Context())
+			var fetches sync.WaitGroup
+			fetches.Go(func() { fetchAll(ctx) })
+			synctest.Wait()
+			if len(counting.order) != want {
+				t.Errorf("%s: %d requests at a time, want %d", what, len(counting.order), want)
+			}
+			if got := fetchOne(t.Context(), source, "known"); want < 4 && (got.Err != nil || got.Took != time.Second) {
+				t.Errorf("%s: got %+v", what, got)
+			}
+			cancel()
+			fetches.Wait()
+			synctest.Wait()
+		}
+		probe := func(ctx context.Context) {
 			var probes sync.WaitGroup
-			for _, chatbot := range chatbots {
+			for _, chatbot := range hanging {
 				probes.Go(func() { source.FetchUnverified(ctx, chatbot) })
 			}
-			synctest.Wait()
-			return func() {
-				cancel()
-				probes.Wait()
-				synctest.Wait()
-			}
+			probes.Wait()
 		}
-		leave := probe(hanging...)
-		if len(counting.order) != 2 {
-			t.Errorf("%d requests of unknown chatbots at a time, want 2", len(counting.order))
-		}
-		if got := fetchOne(t.Context(), source, "known"); got.Err != nil || got.Took != time.Second {
-			t.Errorf("got %+v", got)
-		}
-		leave()
+		wantUnderWay("unknown", 2, probe)
 		if got := source.FetchUnverified(t.Context(), client.Chatbot{UUID: "good"}); got.Err != nil {
 			t.Errorf("got %+v", got)
 		}
-		counting.order = nil
-		leave = probe(hanging...)
-		if len(counting.order) != 4 {
-			t.Errorf("after a success: %d requests of unknown chatbots at a time, want 4", len(counting.order))
+		wantUnderWay("unknown, after one succeeded", 2, probe)
+		account["slow"], account["slower"], account["slowest"] = answer{takes: 2 * time.Minute}, answer{takes: 2 * time.Minute}, answer{takes: 2 * time.Minute}
+		slow := []client.Chatbot{{UUID: "slow"}, {UUID: "slower"}, {UUID: "slowest"}}
+		fetchSlow := func(ctx context.Context) { source.FetchAll(ctx, slow) }
+		wantUnderWay("never tried", 3, fetchSlow) // the callers left
+		source.FetchAll(t.Context(), slow)
+		wantUnderWay("timed out", 2, fetchSlow)
+		for _, chatbot := range slow {
+			account[chatbot.UUID] = answer{err: &client.Error{Reason: client.NotFound, Status: 404}}
 		}
-		leave()
+		source.FetchAll(t.Context(), slow)
+		for _, chatbot := range slow {
+			account[chatbot.UUID] = answer{takes: 2 * time.Minute}
+		}
+		wantUnderWay("answered since", 3, fetchSlow)
 	})
 }
 

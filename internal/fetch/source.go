@@ -10,6 +10,7 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
@@ -34,7 +35,11 @@ type Source struct {
 	Config
 	SourceOptions
 
-	budget *budget
+	budget budget
+	// doubtful are half of the slots: as many as chatbots may take that are unverified and
+	// never succeeded, or that timed out last time. If they hang, they leave the others
+	// the rest.
+	doubtful *semaphore.Weighted
 
 	mutex sync.Mutex
 	calls map[string]*call // that have not ended, by canonical UUID
@@ -50,7 +55,10 @@ const maxStates = 20_000
 
 // NewSource returns a Source.
 func NewSource(config Config, options SourceOptions) *Source {
-	s := &Source{Config: config, SourceOptions: options, budget: newBudget(config.Gate.concurrency), calls: map[string]*call{}}
+	s := &Source{
+		Config: config, SourceOptions: options, budget: budget{newFailureLimiter()},
+		doubtful: semaphore.NewWeighted(int64(max(1, config.Gate.concurrency/2))), calls: map[string]*call{},
+	}
 	s.succeeded, _ = lru.New[string, state](maxStates) // fails only for sizes below 1
 	s.others, _ = lru.New[string, state](maxStates)
 	return s
@@ -102,8 +110,8 @@ type Result struct {
 // chatbots, when all fetches have ended or ctx ends.
 //
 // It starts with the chatbots whose last fetch succeeded, the fastest first, and goes on
-// with those tried longest ago. So chatbots that hang or are refused delay the others in
-// one scrape only. Once several answers in a row refuse the key, it begins no further
+// with those tried longest ago. So a chatbot that hangs or is refused delays the others in
+// one scrape only, even if they share all slots with it after a start. Once several answers in a row refuse the key, it begins no further
 // request, unless there is only one chatbot.
 func (s *Source) FetchAll(ctx context.Context, chatbots []client.Chatbot) []Result {
 	calls := make([]*call, len(chatbots))

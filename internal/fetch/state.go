@@ -15,6 +15,7 @@ type state struct {
 	tried     time.Time // when it began
 	took      time.Duration
 	succeeded bool
+	timedOut  bool
 
 	// old is the tally of those sessions of the last full list that were created before
 	// span.from or have no readable creation time. recent is the tally of the others, by

@@ -143,14 +143,20 @@ func (s *pages) encodePage(r *http.Request, p *page) *response {
 	return encoded
 }
 
-// leave ends the scrape of a page. The last one ends the page.
+// leave ends the scrape of a page. The last one ends the page, and waits for the end of its
+// fetches: whoever disconnects must not begin more of them than the limit of requests
+// allows.
 func (s *pages) leave(p *page) {
 	s.mutex.Lock()
-	defer s.mutex.Unlock()
 	p.scrapes--
-	if p.scrapes == 0 {
+	last := p.scrapes == 0
+	if last {
 		p.cancel()
 		s.close(p)
+	}
+	s.mutex.Unlock()
+	if last {
+		<-p.fetched
 	}
 }
 

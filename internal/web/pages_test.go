@@ -229,6 +229,37 @@ func TestPageFormats(t *testing.T) {
 	})
 }
 
+// busyAPI needs a second, also for a caller who has left.
+type busyAPI struct{ slowAPI }
+
+func (a busyAPI) Sessions(ctx context.Context, chatbot string, options client.SessionsOptions) (*client.SessionsResponse, error) {
+	return a.slowAPI.Sessions(context.WithoutCancel(ctx), chatbot, options)
+}
+
+// Who disconnects keeps its place until the fetches of its page have ended. Else others
+// could begin as many as they like.
+func TestDisconnectKeepsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		config := web.Config{Registry: prometheus.NewRegistry(), Options: web.Options{MaxRequests: 1}}
+		handler := newHandlerWith(t, busyAPI{slowAPI{new(atomic.Int64)}}, config, client.Chatbot{UUID: shop})
+		var scrapes sync.WaitGroup
+		scrapes.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics", nil))
+		})
+		time.Sleep(500 * time.Millisecond)
+		if got := get(handler, "GET", "/metrics", nil); got.Code != http.StatusServiceUnavailable {
+			t.Errorf("got %d while the fetch goes on", got.Code)
+		}
+		time.Sleep(time.Second)
+		if got := get(handler, "GET", "/metrics", nil); got.Code != http.StatusOK {
+			t.Errorf("got %d after its end", got.Code)
+		}
+		scrapes.Wait()
+	})
+}
+
 // A scrape that is cut off costs the others nothing: the handler of a connection that
 // is closed ends at once.
 func TestPageDisconnect(t *testing.T) {
