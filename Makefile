@@ -26,6 +26,11 @@ test: ## Run the tests.
 e2e: ## Test exporter, dashboard and alerts with a real Prometheus.
 	cd e2e && go test -count 1 -timeout 40m ./...
 
+.PHONY: alert-quality
+alert-quality: ## Measure the alerts on hundreds of simulated chatbots, for docs/alerts.md (takes minutes).
+	cd e2e && ALERT_QUALITY=full ALERT_QUALITY_TABLE=$(CURDIR)/alert-quality.md \
+	  go test -count 1 -timeout 1h -v -run '^TestAlertQuality$$' .
+
 .PHONY: schema-check
 schema-check: ## Check the dashboard against Grafana's types (npm).
 	e2e/schema/check

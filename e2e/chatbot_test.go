@@ -15,8 +15,9 @@ import (
 
 const (
 	key = "key-0815-must-not-be-seen"
-	// days is how long the chatbots have been there.
-	days = 15
+	// days is how long the chatbots have been there. A chatbot has missing sessions if its
+	// newest came a fortnight after its oldest, and the newest of one came two days ago.
+	days = 17
 )
 
 // chatbot is a simulated chatbot that tests disturb.
@@ -66,7 +67,7 @@ func newAccount(now time.Time) *account {
 		c.fault.Store(&simulator.Fault{})
 	}
 	// The shop's owner deleted old sessions, more than have come since.
-	shop.remove(now.Add(-20*time.Hour), now.AddDate(0, 0, -12))
+	shop.remove(now.Add(-20*time.Hour), now.AddDate(0, 0, 3-days))
 	return &account{shop: shop, desk: desk, vanished: vanished, mute: mute}
 }
 

@@ -95,7 +95,7 @@ func readYAML(t *testing.T, path string) object {
 	return value
 }
 
-func writeYAML(t *testing.T, path string, value object) {
+func writeYAML(t *testing.T, path string, value any) {
 	t.Helper()
 	content, err := yaml.Marshal(value)
 	if err != nil {
