@@ -47,7 +47,7 @@ func backfilled(t *testing.T, apiURL, instance string) string {
 	if output, err := write.CombinedOutput(); err != nil || len(output) > 0 {
 		t.Fatalf("backfill: %v\n%s", err, output)
 	}
-	importBlocks(t, path, data)
+	importBlocks(t, path, data, "200h")
 	return data
 }
 

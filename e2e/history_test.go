@@ -69,15 +69,15 @@ func (h history) importInto(t *testing.T, directory string) {
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	importBlocks(t, path, directory)
+	importBlocks(t, path, directory, "200h")
 }
 
 // importBlocks makes blocks of a file in Prometheus's data directory.
-func importBlocks(t *testing.T, path, directory string) {
+func importBlocks(t *testing.T, path, directory, longest string) {
 	t.Helper()
 	// Each block is a pass over the file: a few large ones are made much faster.
 	output, err := exec.CommandContext(t.Context(), promtool,
-		"tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=200h", path, directory).CombinedOutput()
+		"tsdb", "create-blocks-from", "openmetrics", "--max-block-duration="+longest, path, directory).CombinedOutput()
 	if err != nil {
 		t.Fatalf("promtool: %v\n%s", err, output)
 	}

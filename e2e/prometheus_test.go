@@ -43,7 +43,7 @@ func startServer(t *testing.T, data string, config object) *server {
 	p := start(t, nil, prometheus, "127.0.0.1:0",
 		"--config.file="+path,
 		"--storage.tsdb.path="+data,
-		"--storage.tsdb.retention.time=1y",
+		"--storage.tsdb.retention.time=100y",
 		"--log.level=info",
 	)
 	client, err := api.NewClient(api.Config{Address: "http://" + p.address, Client: &http.Client{Timeout: 30 * time.Second}})
