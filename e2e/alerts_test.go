@@ -11,6 +11,8 @@ import (
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/chatwize-exporter/chatwize_exporter/internal/simulator"
 )
 
 // firing is what an alert of the test looks like.
@@ -78,6 +80,23 @@ func TestAlerts(t *testing.T) {
 	}
 	s.waitForFiring(t, lasting...)
 
+	s.rulesAreHealthy(t)
+}
+
+// TestDemoAlerts scrapes the demo. The alerts that it is to show fire, and no others.
+func TestDemoAlerts(t *testing.T) {
+	t.Parallel()
+	demo := start(t, nil, exporter, "127.0.0.1:0", "demo")
+	rules := readYAML(t, bundledRules)
+	for _, group := range rules["groups"].([]any) {
+		group.(object)["interval"] = "1s"
+	}
+	path := filepath.Join(t.TempDir(), "chatwize.rules.yml")
+	writeYAML(t, path, rules)
+	s := &stage{server: startPrometheus(t, t.TempDir(), path, demo.address)}
+	s.waitForFiring(t,
+		firing{alert: "ChatwizeNoNewSession", chatbot: &chatbot{uuid: simulator.DemoVanished, name: "Help centre"}, says: "no new session for 2d"},
+		firing{alert: "ChatwizeLeadsStopped", chatbot: &chatbot{uuid: simulator.DemoWithoutLeads, name: "Landing page"}, says: "lead form"})
 	s.rulesAreHealthy(t)
 }
 
