@@ -263,16 +263,21 @@ func (s *server) fires(t *testing.T, a bundledAlert, begin, end time.Time, step 
 	}
 	spans := map[string][]span{}
 	for chatbot, times := range active {
-		for i := 0; i < len(times); {
-			since := times[i]
-			for i++; i < len(times) && times[i].Sub(times[i-1]) <= step; i++ {
+		since := times[0]
+		for i, to := range times {
+			if i+1 < len(times) && times[i+1].Sub(to) <= step {
+				continue
 			}
-			if from, to := since.Add(a.hold), times[i-1]; !from.After(to) {
+			// The alert was active from since to to.
+			if from := since.Add(a.hold); !from.After(to) {
 				if before := spans[chatbot]; len(before) > 0 && !from.After(before[len(before)-1].to) {
 					before[len(before)-1].to = to.Add(a.keep)
 				} else {
 					spans[chatbot] = append(before, span{from, to.Add(a.keep)})
 				}
+			}
+			if i+1 < len(times) {
+				since = times[i+1]
 			}
 		}
 	}
