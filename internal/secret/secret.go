@@ -2,15 +2,14 @@
 package secret
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 )
 
 const (
@@ -20,68 +19,102 @@ const (
 	// enough is how many bytes of the start of a key are hidden without the rest: long names
 	// are cut.
 	enough = 16
-	// maxKeys is how many keys are remembered.
-	maxKeys = 8
+	// maxKeys is how many keys are remembered: several for each of a thousand accounts.
+	maxKeys = 10_000
 )
 
 // Keys are the API keys that the process has read. The zero value has none. It is safe
 // for concurrent use.
 type Keys struct {
-	adding  sync.Mutex
-	current atomic.Pointer[keySet]
+	mutex sync.RWMutex
+	keys  []string // the newest is last
+	known map[string]bool
+	// forms are the ways in which keys and their starts are written, in lower case, the
+	// longest first, by their start. So looking for keys takes as long for a hundred accounts
+	// as for one.
+	forms map[start][]string
 }
 
-// keySet is a set of keys that is not modified.
-type keySet struct {
-	keys    []string // the newest is last
-	pattern *regexp.Regexp
+// start are the first bytes of a text, in lower case.
+type start [minLength]byte
+
+func startOf(text string) (s start) {
+	for i := range s {
+		s[i] = lower(text[i])
+	}
+	return s
 }
 
-// Add adds a key. Of more than eight keys, it forgets the oldest.
+// Add adds a key. When there are 10,000 keys, it forgets the older half of them; those that
+// are still used are added again when they are read.
 func (k *Keys) Add(key string) {
-	if len(key) < minLength || slices.Contains(k.keys(), key) {
+	if len(key) < minLength || k.isKnown(key) {
 		return
 	}
-	k.adding.Lock()
-	defer k.adding.Unlock()
-	keys := append(slices.Clone(k.keys()), key)
-	keys = keys[max(0, len(keys)-maxKeys):]
-	var forms []string
-	for _, key := range keys {
-		forms = append(forms, formsOf(key)...)
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	if k.known[key] {
+		return
 	}
-	for _, key := range keys {
-		forms = append(forms, formsOf(key[:min(enough, len(key))])...)
+	if k.known == nil || len(k.keys) == maxKeys {
+		k.forget()
 	}
-	// Hosts are shown in lower case. What follows is hidden too, to the end of the word.
-	pattern := regexp.MustCompile(`(?i:` + strings.Join(forms, "|") + `)[^\s"'\\,;<>]*`)
-	k.current.Store(&keySet{keys, pattern})
+	k.keys = append(k.keys, key)
+	k.known[key] = true
+	k.addForms(key)
 }
 
-// formsOf returns patterns for the ways in which text is written in URLs and strings.
+func (k *Keys) isKnown(key string) bool {
+	k.mutex.RLock()
+	defer k.mutex.RUnlock()
+	return k.known[key]
+}
+
+// forget forgets the older half of the keys. It needs k.mutex.
+func (k *Keys) forget() {
+	k.keys = slices.Clone(k.keys[len(k.keys)/2:])
+	k.known, k.forms = map[string]bool{}, map[start][]string{}
+	for _, key := range k.keys {
+		k.known[key] = true
+		k.addForms(key)
+	}
+}
+
+// addForms needs k.mutex.
+func (k *Keys) addForms(key string) {
+	for _, form := range append(formsOf(key), formsOf(key[:min(enough, len(key))])...) {
+		forms := append(k.forms[startOf(form)], form)
+		slices.SortFunc(forms, func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) })
+		k.forms[startOf(form)] = slices.Compact(forms)
+	}
+}
+
+// formsOf returns the ways in which text is written in URLs and strings, in lower case, as
+// hosts are shown.
 func formsOf(text string) []string {
 	quoted := strconv.Quote(text)
 	forms := []string{text, url.PathEscape(text), url.QueryEscape(text), quoted[1 : len(quoted)-1]}
-	slices.Sort(forms)
-	forms = slices.Compact(forms)
 	for i := range forms {
-		forms[i] = regexp.QuoteMeta(forms[i])
+		forms[i] = strings.ToLower(forms[i])
 	}
 	return forms
 }
 
-func (k *Keys) keys() []string {
-	if set := k.current.Load(); set != nil {
-		return set.keys
+// lower returns a byte of ASCII in lower case. Keys have no other bytes.
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
 	}
-	return nil
+	return c
 }
 
 // In reports whether text contains a key, in any case and with or without URL escapes.
 func (k *Keys) In(text string) bool {
 	text = strings.ToLower(text)
 	plain, err := url.PathUnescape(text)
-	return slices.ContainsFunc(k.keys(), func(key string) bool {
+	k.mutex.RLock()
+	defer k.mutex.RUnlock()
+	return slices.ContainsFunc(k.keys, func(key string) bool {
 		key = strings.ToLower(key)
 		return strings.Contains(text, key) || err == nil && strings.Contains(plain, key)
 	})
@@ -91,11 +124,38 @@ const hidden = "<key>"
 
 // Hide returns text with <key> in place of each key.
 func (k *Keys) Hide(text string) string {
-	// Replacing allocates even if there is nothing to replace.
-	if set := k.current.Load(); set != nil && len(text) >= minLength && set.pattern.MatchString(text) {
-		return set.pattern.ReplaceAllLiteralString(text, hidden)
+	k.mutex.RLock()
+	defer k.mutex.RUnlock()
+	if len(k.keys) == 0 || len(text) < minLength {
+		return text
 	}
-	return text
+	var shown strings.Builder
+	rest := 0 // of text, that is not in shown
+	for i := 0; i+minLength <= len(text); i++ {
+		if n := k.keyAt(text[i:]); n > 0 {
+			shown.WriteString(text[rest:i] + hidden)
+			rest = i + n
+			i = rest - 1
+		}
+	}
+	if rest == 0 {
+		return text
+	}
+	return shown.String() + text[rest:]
+}
+
+// keyAt returns the length of the key at the start of text, 0 if there is none. What follows
+// the key, to the end of the word, is part of it.
+func (k *Keys) keyAt(text string) int {
+	for _, form := range k.forms[startOf(text)] {
+		if len(text) >= len(form) && strings.EqualFold(text[:len(form)], form) {
+			if end := strings.IndexAny(text[len(form):], " \t\n\r\f\v\"'\\,;<>"); end >= 0 {
+				return len(form) + end
+			}
+			return len(text)
+		}
+	}
+	return 0
 }
 
 // Watch returns a function that calls read and adds the key that it returns.
@@ -118,11 +178,7 @@ type writer struct {
 }
 
 func (w *writer) Write(line []byte) (int, error) {
-	shown := line
-	if set := w.keys.current.Load(); set != nil {
-		shown = set.pattern.ReplaceAllLiteral(line, []byte(hidden))
-	}
-	if _, err := w.out.Write(shown); err != nil {
+	if _, err := io.WriteString(w.out, w.keys.Hide(string(line))); err != nil {
 		return 0, err
 	}
 	return len(line), nil

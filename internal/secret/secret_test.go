@@ -60,14 +60,14 @@ func TestAdd(t *testing.T) {
 	if text := "wrote history"; keys.Hide(text) != text || keys.In(text) {
 		t.Errorf("%q became %q", text, keys.Hide(text))
 	}
-	for i := range 9 {
-		keys.Add(fmt.Sprint("rotated-key-", i))
-		keys.Add(fmt.Sprint("rotated-key-", i))
+	for i := range 10_001 {
+		keys.Add(fmt.Sprintf("%05d-rotated-key", i))
+		keys.Add(fmt.Sprintf("%05d-rotated-key", i))
 	}
-	if got := keys.Hide("rotated-key-8 rotated-key-1 rotated-key-0"); got != "<key> <key> rotated-key-0" {
+	if got := keys.Hide("10000-rotated-key 05000-rotated-key 04999-rotated-key"); got != "<key> <key> 04999-rotated-key" {
 		t.Errorf("got %q", got)
 	}
-	if !keys.In("/rotated%2Dkey-8") || keys.In("%") || keys.In("rotated-key-0") {
+	if !keys.In("/10000-rotated%2Dkey") || keys.In("%") || keys.In("04999-rotated-key") {
 		t.Error("the wrong keys are found")
 	}
 }
@@ -85,5 +85,17 @@ func TestWatch(t *testing.T) {
 		if got != test.key || !errors.Is(err, test.err) || keys.Hide(test.key) != test.want {
 			t.Errorf("%s: got %q, %v; it is shown as %q", test.key, got, err, keys.Hide(test.key))
 		}
+	}
+}
+
+// Names are hidden on each scrape, also where there are the keys of many accounts.
+func BenchmarkHide(b *testing.B) {
+	var keys secret.Keys
+	for i := range 100 {
+		keys.Add(fmt.Sprintf("%05d-key-of-an-account", i))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		keys.Hide("Support of the web shop")
 	}
 }
