@@ -115,10 +115,10 @@ func (s *Source) leave(ctx context.Context, c *call) bool {
 }
 
 // fail counts and logs the failure of a call, once. Clients that disconnected are not
-// counted as failures, and neither are fetches that the exporter itself did not try.
+// counted as failures, and neither are fetches that the exporter itself did not try or ended.
 func (s *Source) fail(c *call, err, cause error) {
 	s.mutex.Lock()
-	skip := c.reported || errors.Is(cause, context.Canceled) || errors.Is(err, errRefused) || errors.Is(err, ErrNoBudget)
+	skip := c.reported || s.Gate.isClosed() || errors.Is(cause, context.Canceled) || errors.Is(err, errRefused) || errors.Is(err, ErrNoBudget)
 	c.reported = c.reported || !skip
 	s.mutex.Unlock()
 	if !skip {
@@ -166,10 +166,10 @@ func (s *Source) acquire(c *call) (release func(), err error) {
 	}
 	releaseDoubtful := func() {}
 	if s.isDoubtful(c) {
-		if s.doubtful.Acquire(c.ctx, 1) != nil {
-			return nil, s.Gate.noSlot(context.Cause(c.ctx))
+		if err := s.acquireDoubtful(c.ctx); err != nil {
+			return nil, s.Gate.noSlot(err)
 		}
-		releaseDoubtful = func() { s.doubtful.Release(1) }
+		releaseDoubtful = s.Gate.doubtful.release
 	}
 	if err := s.Gate.acquire(c.ctx); err != nil {
 		releaseDoubtful()
@@ -192,6 +192,13 @@ func (s *Source) acquire(c *call) (release func(), err error) {
 	return release, nil
 }
 
+// acquireDoubtful waits until a fetch that may hang may wait for a slot.
+func (s *Source) acquireDoubtful(ctx context.Context) error {
+	ctx, stop := s.Gate.untilClosed(ctx)
+	defer stop()
+	return s.Gate.doubtful.acquire(ctx)
+}
+
 // needsBudget reports whether nobody knows if a call's chatbot exists.
 func (s *Source) needsBudget(c *call) bool { return c.unverified && !s.hasSucceeded(c.key) }
 
@@ -207,7 +214,7 @@ func (s *Source) mayBegin(c *call) error {
 		return err
 	}
 	if s.needsBudget(c) {
-		return s.budget.check()
+		return s.Gate.budget.check()
 	}
 	return nil
 }
@@ -249,12 +256,12 @@ func (s *Source) abandoned(c *call) (cause error) {
 
 // run fetches the tally of a call's chatbot and remembers it.
 func (s *Source) run(c *call) Result {
-	ctx, cancel := context.WithTimeout(c.ctx, s.Gate.timeout)
+	ctx, cancel := s.Gate.forFetch(c.ctx)
 	defer cancel()
-	state, unknown := s.stateOf(c.key), s.needsBudget(c)
+	options, state, unknown := *s.options.Load(), s.stateOf(c.key), s.needsBudget(c)
 	begun := time.Now()
 	fetched, err := try(ctx, s.Gate, c.key, func(ctx context.Context) (fetched, error) {
-		return s.fetchTally(ctx, c.chatbot, &state)
+		return lists{s, options}.fetchTally(ctx, c.chatbot, &state)
 	})
 	now := time.Now()
 	result := Result{Received: fetched.received, Date: fetched.date, Finished: now, Took: now.Sub(begun), Err: err}
@@ -275,7 +282,7 @@ func (s *Source) run(c *call) Result {
 		state.last = result
 	}
 	if unknown {
-		s.budget.spend(err)
+		s.Gate.budget.spend(err)
 	}
 	switch {
 	case isPaused(err):

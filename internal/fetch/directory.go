@@ -44,15 +44,23 @@ func (c Configured) Chatbot(_ context.Context, uuid string) (client.Chatbot, Sta
 // that the API lists.
 type Named struct {
 	configured Configured
-	names      *Discovery
-	asked      atomic.Bool
+	*names
+}
+
+// names are the names that the API lists.
+type names struct {
+	list  *Discovery
+	asked atomic.Bool
 }
 
 // NewNamed returns a Named. It requests the list at most once an interval.
 func NewNamed(config Config, chatbots []client.Chatbot, options DiscoveryOptions) *Named {
 	options.namesOnly = true
-	return &Named{configured: chatbots, names: NewDiscovery(config, options)}
+	return &Named{chatbots, &names{list: NewDiscovery(config, options)}}
 }
+
+// With returns a Named of other chatbots that uses the same list.
+func (n *Named) With(chatbots []client.Chatbot) *Named { return &Named{chatbots, n.names} }
 
 // Chatbots returns the configured chatbots. Only the first call waits for the list, for
 // at most half of the time that ctx leaves.
@@ -70,12 +78,12 @@ func (n *Named) Chatbot(ctx context.Context, uuid string) (client.Chatbot, Stand
 }
 
 // withNames returns chatbots with the names of the list where they have none.
-func (n *Named) withNames(ctx context.Context, chatbots []client.Chatbot) []client.Chatbot {
+func (n *names) withNames(ctx context.Context, chatbots []client.Chatbot) []client.Chatbot {
 	var list []client.Chatbot
 	if n.asked.CompareAndSwap(false, true) {
-		list, _ = n.names.Chatbots(ctx)
+		list, _ = n.list.Chatbots(ctx)
 	} else {
-		list = n.names.refreshLater(ctx)
+		list = n.list.refreshLater(ctx)
 	}
 	names := map[string]string{}
 	for _, chatbot := range list {

@@ -111,7 +111,7 @@ func (d *Discovery) refreshLater(ctx context.Context) []client.Chatbot {
 // the next caller.
 func (d *Discovery) refresh(ctx context.Context, due func() bool) (chatbots []client.Chatbot, listed bool, err error) {
 	d.mutex.Lock()
-	waiting, patience := ctx, d.Gate.timeout
+	waiting, patience := ctx, d.Gate.timeout()
 	if deadline, ok := ctx.Deadline(); ok {
 		half := time.Until(deadline) / 2
 		patience = min(patience, half)
@@ -120,7 +120,7 @@ func (d *Discovery) refresh(ctx context.Context, due func() bool) (chatbots []cl
 		defer cancel()
 	}
 	d.patience = max(d.patience, patience)
-	isDue, timeout := due(), d.Gate.timeout
+	isDue, timeout := due(), d.Gate.timeout()
 	if d.namesOnly {
 		timeout = minAttempt
 	} else if d.listed {
@@ -197,6 +197,9 @@ func (d *Discovery) skippedHint() string {
 
 // report counts and logs the outcome of an attempt.
 func (d *Discovery) report(err error) {
+	if err != nil && d.Gate.isClosed() {
+		return
+	}
 	if d.namesOnly {
 		if err != nil {
 			level.Debug(d.Logger).Log("msg", "fetching the names of the chatbots failed", "reason", ReasonOf(err), "err", err)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
@@ -27,15 +26,31 @@ const (
 // again after transient failures, and none during a pause that the API asked for. It
 // is safe for concurrent use.
 type Gate struct {
-	slots       *semaphore.Weighted
-	concurrency int
-	timeout     time.Duration
+	slots *slots
+	// doubtful are half of the slots: as many as chatbots may take that are unverified and
+	// never succeeded, or that timed out last time. If they hang, they leave the others
+	// the rest.
+	doubtful *slots
+	budget   budget
+	// open ends when the gate is closed.
+	open  context.Context
+	close context.CancelFunc
 
 	mutex       sync.Mutex
+	limits      limits
 	paused      pause                     // of the account
 	pauses      *lru.Cache[string, pause] // by the key given to [Do]
 	listRefused bool                      // whether the last answer to the list of chatbots refused the key
 }
+
+// limits are what a user can change while a Gate is in use.
+type limits struct {
+	concurrency int
+	timeout     time.Duration
+}
+
+// errClosed is the cause of the end of a fetch by [Gate.Close].
+var errClosed = errors.New("the account was removed")
 
 // pause is a time without requests.
 type pause struct {
@@ -55,9 +70,57 @@ func (p pause) orLater(other pause) pause {
 // take up to timeout, including its retries.
 func NewGate(concurrency int, timeout time.Duration) *Gate {
 	pauses, _ := lru.New[string, pause](maxStates) // fails only for sizes below 1
-	return &Gate{
-		slots: semaphore.NewWeighted(int64(concurrency)), concurrency: concurrency, timeout: timeout,
-		pauses: pauses,
+	g := &Gate{
+		slots: newSlots(concurrency), doubtful: newSlots(doubtfulSlots(concurrency)), budget: budget{newFailureLimiter()},
+		limits: limits{concurrency, timeout}, pauses: pauses,
+	}
+	g.open, g.close = context.WithCancel(context.Background())
+	return g
+}
+
+// SetLimits changes concurrency and timeout; see [NewGate]. Fetches under way go on with the
+// timeout they began with.
+func (g *Gate) SetLimits(concurrency int, timeout time.Duration) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	g.limits = limits{concurrency, timeout}
+	g.slots.resize(concurrency)
+	g.doubtful.resize(doubtfulSlots(concurrency))
+}
+
+func doubtfulSlots(concurrency int) int { return max(1, concurrency/2) }
+
+func (g *Gate) currentLimits() limits {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	return g.limits
+}
+
+// timeout returns the maximum duration of a fetch that begins now.
+func (g *Gate) timeout() time.Duration { return g.currentLimits().timeout }
+
+// Close ends all fetches. None begins any more. They count as not tried.
+func (g *Gate) Close() { g.close() }
+
+func (g *Gate) isClosed() bool { return g.open.Err() != nil }
+
+// untilClosed returns a context that also ends when the gate is closed.
+func (g *Gate) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(g.open, func() { cancel(errClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// forFetch returns the context of a fetch that begins now.
+func (g *Gate) forFetch(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := g.untilClosed(ctx)
+	ctx, cancel := context.WithTimeout(ctx, g.timeout())
+	return ctx, func() {
+		cancel()
+		stop()
 	}
 }
 
@@ -100,24 +163,26 @@ func withSlot[T any](ctx context.Context, g *Gate, f func(context.Context) (T, e
 		return nothing, err
 	}
 	defer g.release()
-	ctx, cancel := context.WithTimeout(ctx, g.timeout)
+	ctx, cancel := g.forFetch(ctx)
 	defer cancel()
 	return f(ctx)
 }
 
 // acquire waits for a slot. Each success must be followed by a release.
 func (g *Gate) acquire(ctx context.Context) error {
-	if g.slots.Acquire(ctx, 1) != nil {
-		return g.noSlot(context.Cause(ctx))
+	ctx, stop := g.untilClosed(ctx)
+	defer stop()
+	if err := g.slots.acquire(ctx); err != nil {
+		return g.noSlot(err)
 	}
 	return nil
 }
 
-func (g *Gate) release() { g.slots.Release(1) }
+func (g *Gate) release() { g.slots.release() }
 
 // noSlot returns the error of a fetch that did not get a slot in time.
 func (g *Gate) noSlot(cause error) error {
-	return &Error{Reason: client.Timeout, Err: fmt.Errorf("waiting for one of %d request slots: %w", g.concurrency, cause)}
+	return &Error{Reason: client.Timeout, Err: fmt.Errorf("waiting for one of %d request slots: %w", g.currentLimits().concurrency, cause)}
 }
 
 // try calls fetch, again after transient failures while ctx, which has a deadline,

@@ -22,9 +22,15 @@ type fetched struct {
 	received, date time.Time
 }
 
+// lists fetches lists of sessions, with the settings of one fetch.
+type lists struct {
+	*Source
+	SourceOptions
+}
+
 // fetchTally returns the tally of a chatbot, from its full list, or from its recent
 // sessions and the remembered tally of the old ones.
-func (s *Source) fetchTally(ctx context.Context, chatbot client.Chatbot, state *state) (fetched, error) {
+func (s lists) fetchTally(ctx context.Context, chatbot client.Chatbot, state *state) (fetched, error) {
 	if s.Window <= 0 || state.needsFull(time.Now()) {
 		result, _, err := s.fetchFull(ctx, chatbot, state)
 		return result, err
@@ -95,7 +101,7 @@ func isServerError(err error) bool {
 
 // fetchFull returns the tally of the full list, and which of its sessions are in the
 // span of the full list before.
-func (s *Source) fetchFull(ctx context.Context, chatbot client.Chatbot, state *state) (result fetched, inSpan census, err error) {
+func (s lists) fetchFull(ctx context.Context, chatbot client.Chatbot, state *state) (result fetched, inSpan census, err error) {
 	before := *state
 	cutOff := func(date time.Time) time.Time {
 		at := date.Add(-s.Window).Truncate(time.Second)
@@ -179,7 +185,7 @@ func (l *list) add(session client.Session, span span) {
 
 // fetchList fetches sessions and tallies them. In incremental mode, it divides them at the
 // time that cutOff returns for the Date of the response.
-func (s *Source) fetchList(ctx context.Context, chatbot client.Chatbot, options client.SessionsOptions,
+func (s lists) fetchList(ctx context.Context, chatbot client.Chatbot, options client.SessionsOptions,
 	cutOff func(date time.Time) time.Time, span span) (*list, error) {
 	response, err := s.API.Sessions(ctx, chatbot.UUID, options)
 	if err != nil {

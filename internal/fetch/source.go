@@ -7,10 +7,10 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
@@ -33,13 +33,7 @@ type SourceOptions struct {
 // use.
 type Source struct {
 	Config
-	SourceOptions
-
-	budget budget
-	// doubtful are half of the slots: as many as chatbots may take that are unverified and
-	// never succeeded, or that timed out last time. If they hang, they leave the others
-	// the rest.
-	doubtful *semaphore.Weighted
+	options atomic.Pointer[SourceOptions]
 
 	mutex sync.Mutex
 	calls map[string]*call // that have not ended, by canonical UUID
@@ -55,14 +49,15 @@ const maxStates = 20_000
 
 // NewSource returns a Source.
 func NewSource(config Config, options SourceOptions) *Source {
-	s := &Source{
-		Config: config, SourceOptions: options, budget: budget{newFailureLimiter()},
-		doubtful: semaphore.NewWeighted(int64(max(1, config.Gate.concurrency/2))), calls: map[string]*call{},
-	}
+	s := &Source{Config: config, calls: map[string]*call{}}
+	s.SetOptions(options)
 	s.succeeded, _ = lru.New[string, state](maxStates) // fails only for sizes below 1
 	s.others, _ = lru.New[string, state](maxStates)
 	return s
 }
+
+// SetOptions changes the settings. Fetches under way go on with those they began with.
+func (s *Source) SetOptions(options SourceOptions) { s.options.Store(&options) }
 
 // stateOf returns the state of a chatbot, zero if there is none.
 func (s *Source) stateOf(key string) state {
@@ -187,11 +182,12 @@ func (s *Source) inOrder(calls []*call, indices []int) {
 
 // cached returns the last successful result of a chatbot, if it is young enough.
 func (s *Source) cached(key string) (Result, bool) {
-	if s.CacheTTL <= 0 {
+	ttl := s.options.Load().CacheTTL
+	if ttl <= 0 {
 		return Result{}, false
 	}
 	state := s.stateOf(key)
-	return state.last, time.Since(state.last.Finished) < s.CacheTTL
+	return state.last, time.Since(state.last.Finished) < ttl
 }
 
 // Stream fetches all sessions of a chatbot and passes them to read, which must range
