@@ -19,9 +19,9 @@ import (
 	"github.com/prometheus/common/version"
 
 	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
-	"github.com/chatwize-exporter/chatwize_exporter/internal/flags"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/progress"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/secret"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/setting"
 )
 
 const program = "chatwize_exporter"
@@ -82,7 +82,7 @@ func runCommand(ctx context.Context, settings *settings, stdout io.Writer, termi
 	if err := settings.checkMisplaced(account.Keys); err != nil {
 		return err
 	}
-	if flags.IsPlaintext(account.URL) {
+	if setting.IsPlaintext(account.URL) {
 		level.Warn(logger).Log("msg", "The API key is sent unencrypted", "hint", "use https in --chatwize.url")
 	}
 	if settings.command == checkCommand || settings.command == backfillCommand {

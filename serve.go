@@ -22,7 +22,7 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
-	"github.com/chatwize-exporter/chatwize_exporter/internal/flags"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/setting"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/simulator"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
@@ -46,7 +46,7 @@ func serve(ctx context.Context, settings *settings, account accounts.Config, log
 	if n := len(account.Chatbots); n > 0 {
 		chatbots = strconv.Itoa(n)
 	}
-	level.Info(logger).Log("msg", "Starting "+program, "version", version.Info(), "api", flags.ShownURL(account.URL), "chatbots", chatbots)
+	level.Info(logger).Log("msg", "Starting "+program, "version", version.Info(), "api", setting.ShownURL(account.URL), "chatbots", chatbots)
 
 	defer logHangups(logger)()
 	ctx, cancel := context.WithCancel(ctx)

@@ -15,7 +15,7 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"go.yaml.in/yaml/v2"
 
-	"github.com/chatwize-exporter/chatwize_exporter/internal/flags"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/setting"
 )
 
 // checkWebConfig returns an error if the file of --web.config.file cannot be used. It
@@ -74,7 +74,7 @@ var toolkitErrors = []struct {
 // wrong place. It reports false for any other error.
 func toolkitProblem(text string) (problem string, known bool) {
 	if strings.HasPrefix(text, "yaml: ") {
-		return yamlProblem(text), true
+		return setting.YAMLProblem(text), true
 	}
 	for _, e := range toolkitErrors {
 		if match := e.match.FindStringSubmatchIndex(text); match != nil {
@@ -82,32 +82,6 @@ func toolkitProblem(text string) (problem string, known bool) {
 		}
 	}
 	return "", false
-}
-
-var (
-	yamlLine  = regexp.MustCompile(`(?:^yaml: |\n  )line ([0-9]+): (.*)`)
-	yamlField = regexp.MustCompile(`^field (.*) not found in type `)
-)
-
-// yamlProblem returns what an error of YAML says: lines, and fields without values.
-func yamlProblem(text string) string {
-	var problems []string
-	for _, match := range yamlLine.FindAllStringSubmatch(text, -1) {
-		problem := "cannot be understood"
-		if field := yamlField.FindStringSubmatch(match[2]); field != nil {
-			problem = "has an unknown field"
-			if flags.Quotable(field[1]) {
-				problem += " " + field[1]
-			}
-		} else if strings.HasPrefix(match[2], "cannot unmarshal ") {
-			problem = "has a value of the wrong type"
-		}
-		problems = append(problems, "line "+match[1]+" "+problem)
-	}
-	if problems == nil {
-		return "is not YAML"
-	}
-	return strings.Join(problems, ", ")
 }
 
 // webConfigFilter is a [slog.Handler] for exporter-toolkit and [http.Server]. Both log

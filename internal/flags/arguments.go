@@ -9,10 +9,12 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/chatwize-exporter/chatwize_exporter/internal/setting"
 )
 
 // Parse parses the command line and the environment. It returns the command. For --help
-// and the like it ends the process. Its errors quote only what [Quotable] allows.
+// and the like it ends the process. Its errors quote only what [setting.Quotable] allows.
 func Parse(app *kingpin.Application, arguments []string) (command string, err error) {
 	if arguments, err = expanded(arguments); err != nil {
 		return "", err
@@ -121,13 +123,13 @@ var (
 )
 
 // unquoted returns an error of kingpin, without the argument that it quotes unless that is
-// [Quotable].
+// [setting.Quotable].
 func unquoted(err error) error {
 	if value := (valueError{}); errors.As(err, &value) {
 		return err
 	}
 	text := err.Error()
-	if match := aboutFlag.FindStringSubmatch(text); match != nil && Quotable(match[1]) {
+	if match := aboutFlag.FindStringSubmatch(text); match != nil && setting.Quotable(match[1]) {
 		return err
 	}
 	switch match := aboutArgument.FindStringSubmatch(text); {
@@ -135,7 +137,7 @@ func unquoted(err error) error {
 		return errors.New("an argument is an unknown flag")
 	case strings.HasPrefix(text, "failed to"): // a file that a file of arguments names
 		return errors.New(unreadable)
-	case match != nil && Quotable(match[1]):
+	case match != nil && setting.Quotable(match[1]):
 		return fmt.Errorf("%q is neither command nor flag; write each setting after its flag", match[1])
 	default:
 		return errors.New("an argument is neither command nor flag; write each setting after its flag")

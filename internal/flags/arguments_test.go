@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -233,21 +232,6 @@ func TestWrongArguments(t *testing.T) {
 	}
 }
 
-// A short word without capital letters and a path that exists may be quoted.
-func TestQuotable(t *testing.T) {
-	folder := t.TempDir()
-	for text, want := range map[string]bool{
-		"": false, "x": true, "healthcheck": true, "--web.config_file-2": true, folder: true, ".": true,
-		strings.Repeat("x", 40): true, strings.Repeat("x", 41): false,
-		"Key": false, "a b": false, "a\n": false, "a/b": false, "größe": false, "a=b": false, "a:b": false,
-		filepath.Join(folder, "Missing"): false, "\x00": false,
-	} {
-		if got := flags.Quotable(text); got != want {
-			t.Errorf("%q: got %t", text, got)
-		}
-	}
-}
-
 // A flag with several texts keeps them in their order, and its default otherwise.
 func TestTexts(t *testing.T) {
 	for given, want := range map[string]string{
@@ -271,29 +255,6 @@ func TestTexts(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%q: got %s, want %s", given, got, want)
-		}
-	}
-}
-
-// A URL is shown without a host or path that may be an API key.
-func TestShownURL(t *testing.T) {
-	const key = "eyJhbGciOiJIUzI1NiJ9.Wrong-Place_0815"
-	for text, want := range map[string]string{
-		"https://app.chatwize.ai":         "https://app.chatwize.ai",
-		"http://127.0.0.1:8080/brand/":    "http://127.0.0.1:8080/brand/",
-		"http://[2001:db8::1]:8080":       "http://[2001:db8::1]:8080",
-		"https://" + key:                  "https://<not shown>",
-		"https://" + key + ":1/brand":     "https://<not shown>/brand",
-		"https://app.chatwize.ai/" + key:  "https://app.chatwize.ai/<not shown>",
-		"https://x/brand/%4B" + key + "/": "https://x/<not shown>",
-		"http://[fe80::1%25" + key + "]":  "http://<not shown>",
-	} {
-		u, err := url.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := flags.ShownURL(u); got != want {
-			t.Errorf("%s is shown as %s, want %s", text, got, want)
 		}
 	}
 }

@@ -6,15 +6,16 @@ package flags
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/prometheus/common/model"
+
+	"github.com/chatwize-exporter/chatwize_exporter/internal/setting"
 )
 
 // value is a [kingpin.Value] that writes what parse returns into a variable.
@@ -42,7 +43,7 @@ type valueError struct{ error }
 func (e valueError) Unwrap() error { return e.error }
 
 // Error returns an error about the value of a flag, which names the flag and its
-// environment variable. err must quote only what [Quotable] allows.
+// environment variable. err must quote only what [setting.Quotable] allows.
 func Error(flag *kingpin.FlagClause, err error) error {
 	if variable := flag.Model().Envar; variable != "" {
 		return valueError{fmt.Errorf("--%s (%s): %w", flag.Model().Name, variable, err)}
@@ -119,60 +120,16 @@ func Bool(flag *kingpin.FlagClause, into *bool) {
 
 // Int makes flag accept a whole number, not below minimum.
 func Int(flag *kingpin.FlagClause, into *int, minimum int) {
-	set(flag, into, func(text string) (int, error) {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < minimum {
-			return 0, fmt.Errorf("must be a whole number, minimum %d", minimum)
-		}
-		return n, nil
-	})
+	set(flag, into, func(text string) (int, error) { return setting.WholeNumber(text, minimum) })
 }
 
-// Duration makes flag accept a duration, not below minimum, as Go writes it (1.5s,
-// 1h30m) or as Prometheus does (1d).
+// Duration makes flag accept a duration, not below minimum; see [setting.Duration].
 func Duration(flag *kingpin.FlagClause, into *time.Duration, minimum time.Duration) {
-	set(flag, into, func(text string) (time.Duration, error) {
-		d, err := time.ParseDuration(text)
-		if err != nil {
-			var days model.Duration
-			days, err = model.ParseDuration(text)
-			d = time.Duration(days)
-		}
-		switch {
-		case err != nil:
-			return 0, errors.New("must be a duration, such as 500ms, 30s or 5m")
-		case d < minimum:
-			return 0, fmt.Errorf("is too short; minimum %s", minimum)
-		}
-		return d, nil
-	})
+	set(flag, into, func(text string) (time.Duration, error) { return setting.Duration(text, minimum) })
 }
 
-// BaseURL makes flag accept the base URL of an API, http or https. White space around it
-// is ignored.
-func BaseURL(flag *kingpin.FlagClause, into **url.URL) {
-	set(flag, into, func(text string) (*url.URL, error) {
-		u, err := url.Parse(strings.TrimSpace(text))
-		switch {
-		case err != nil:
-			return nil, errors.New("is not a URL; write it like https://app.chatwize.ai")
-		case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
-			return nil, errors.New("is not an http or https URL; write it like https://app.chatwize.ai")
-		case u.User != nil:
-			return nil, errors.New("has a user name or password; the API accepts only a key, from --chatwize.token-file")
-		case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/api/v1"):
-			return nil, errors.New("has the path of the API itself; remove /api/v1")
-		case u.RawQuery != "", u.Fragment != "":
-			return nil, errors.New("has a query or fragment; write only host and path, like https://app.chatwize.ai")
-		}
-		return u, nil
-	})
-}
+// BaseURL makes flag accept the base URL of an API; see [setting.BaseURL].
+func BaseURL(flag *kingpin.FlagClause, into **url.URL) { set(flag, into, setting.BaseURL) }
 
-// IsPlaintext reports whether requests to u can be read on the network.
-func IsPlaintext(u *url.URL) bool {
-	host := u.Hostname()
-	address, err := netip.ParseAddr(host)
-	loopback := strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
-	return u.Scheme == "http" && !loopback
-}
+// Pattern makes flag accept a regular expression; see [setting.Pattern].
+func Pattern(flag *kingpin.FlagClause, into **regexp.Regexp) { set(flag, into, setting.Pattern) }

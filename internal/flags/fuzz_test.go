@@ -102,21 +102,3 @@ func FuzzFlags(f *testing.F) {
 		}
 	})
 }
-
-func TestIsPlaintext(t *testing.T) {
-	tests := map[string]bool{
-		"https://app.chatwize.ai": false, "https://127.0.0.1": false,
-		"http://app.chatwize.ai": true, "http://192.0.2.1:80": true, "http://localhost.example": true, "http://[2001:db8::1]": true,
-		"http://localhost:8080": false, "http://LOCALHOST": false, "http://127.0.0.1:1": false, "http://127.9.9.9": false,
-		"http://[::1]:80": false, "http://[::ffff:127.0.0.1]": false,
-	}
-	for text, want := range tests {
-		u, err := url.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := flags.IsPlaintext(u); got != want {
-			t.Errorf("%s: got %t", text, got)
-		}
-	}
-}

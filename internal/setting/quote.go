@@ -1,4 +1,4 @@
-package flags
+package setting
 
 import (
 	"net/netip"
