@@ -5,11 +5,11 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 )
 
 // Config describes an account and how to reach it.
@@ -23,14 +23,15 @@ type Config struct {
 	UserAgent string
 	// Transport sends the requests; see [NewTransport].
 	Transport http.RoundTripper
+	// Buffers is the memory for reading lists. Clients that share it use as much memory
+	// together as one of them that reads as many lists at a time. nil: one of its own.
+	Buffers *Buffers
 }
 
 // Client reads one Chatwize account. It is safe for concurrent use.
 type Client struct {
 	config Config
 	http   *http.Client
-	// buffers holds *buffers of responses that have been read.
-	buffers sync.Pool
 }
 
 // New returns a Client for the account that config describes.
@@ -38,6 +39,7 @@ func New(config Config) *Client {
 	base := *config.URL
 	base.Host = strings.ToLower(base.Host)
 	config.URL = &base
+	config.Buffers = cmp.Or(config.Buffers, new(Buffers))
 	return &Client{
 		config: config,
 		http: &http.Client{

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/klauspost/readahead"
@@ -107,11 +108,8 @@ func date(header http.Header, received time.Time) (time.Time, bool) {
 // readSessions yields the sessions in a body and closes it.
 func (c *Client) readSessions(body *body) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
-		buffers, ok := c.buffers.Get().(*buffers)
-		if !ok {
-			buffers = newBuffers()
-		}
-		defer c.buffers.Put(buffers)
+		buffers := c.config.Buffers.get()
+		defer c.config.Buffers.pool.Put(buffers)
 		// Receive and decompress while earlier bytes are decoded.
 		ahead, err := readahead.NewReaderBuffer(body, buffers.ahead)
 		if err != nil {
@@ -130,6 +128,19 @@ func (c *Client) readSessions(body *body) iter.Seq2[Session, error] {
 			}
 		}
 	}
+}
+
+// Buffers is memory for reading lists, which is used again. The zero value is ready to use.
+// It is safe for concurrent use.
+type Buffers struct {
+	pool sync.Pool // of *buffers
+}
+
+func (b *Buffers) get() *buffers {
+	if free, ok := b.pool.Get().(*buffers); ok {
+		return free
+	}
+	return newBuffers()
 }
 
 // buffers is the memory for reading a list.

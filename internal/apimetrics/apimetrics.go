@@ -14,7 +14,7 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
 
-// Metrics are the metrics of requests to the API.
+// Metrics are the metrics of requests to the API. They are a [prometheus.Collector].
 type Metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -25,7 +25,7 @@ type Metrics struct {
 	discoveryUp *prometheus.GaugeVec
 }
 
-// New returns Metrics registered with registerer.
+// New returns Metrics registered with registerer, if that is not nil.
 func New(registerer prometheus.Registerer) *Metrics {
 	factory := promauto.With(registerer)
 	m := &Metrics{
@@ -60,6 +60,24 @@ func New(registerer prometheus.Registerer) *Metrics {
 	return m
 }
 
+func (m *Metrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.requests, m.duration, m.received, m.errors, m.discoveryUp}
+}
+
+// Describe sends the descriptors of all metrics.
+func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
+	for _, c := range m.collectors() {
+		c.Describe(descs)
+	}
+}
+
+// Collect sends all metrics.
+func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
+	for _, c := range m.collectors() {
+		c.Collect(metrics)
+	}
+}
+
 // Instrument returns a transport that sends requests through next and counts and times
 // them.
 func (m *Metrics) Instrument(next http.RoundTripper) http.RoundTripper {
@@ -87,6 +105,10 @@ func (m *Metrics) SetDiscovery(succeeded bool) {
 	}
 	m.discoveryUp.WithLabelValues().Set(value)
 }
+
+// RemoveDiscovery removes the metric of [Metrics.SetDiscovery], as chatbots are not discovered
+// any more.
+func (m *Metrics) RemoveDiscovery() { m.discoveryUp.Reset() }
 
 // countingBody counts the bytes that are read from the body of a response.
 type countingBody struct {
