@@ -78,10 +78,7 @@ func scrapeAll(b *testing.B, base string, n int, account accounts.Config, encodi
 		account.Chatbots = append(account.Chatbots, client.Chatbot{UUID: uuid(i), Name: fmt.Sprint("Chatbot ", i)})
 	}
 	account.Key, account.Timeout = accounts.InlineKey(key), time.Minute
-	handler, err := newHandler(account, web.Options{TelemetryPath: "/metrics"}, log.NewNopLogger())
-	if err != nil {
-		b.Fatal(err)
-	}
+	handler := handlerOf(b, web.Options{TelemetryPath: "/metrics"}, log.NewNopLogger(), account)
 	request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	// The first scrape opens connections and fills caches. Its page is checked; the
 	// later ones only have a similar length.

@@ -33,7 +33,7 @@ func TestDemo(t *testing.T) {
 func TestDemoMisses(t *testing.T) {
 	for hour := time.Duration(0); hour < 7*24; hour += 23 {
 		start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(hour * time.Hour)
-		for _, chatbot := range simulator.Demo("key", start).Chatbots {
+		for _, chatbot := range simulator.Demo("key", start, 0).Chatbots {
 			sum := tally.New(start)
 			for s := range chatbot.Sessions(start) {
 				sum.Add(client.Session{Created: s.Created, HasLead: s.Lead, IdentityVerified: s.Verified})

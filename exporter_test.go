@@ -16,7 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-kit/log"
+
+	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/simulator"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
 
 // logBuffer is a buffer for concurrent use.
@@ -269,4 +273,18 @@ func startAPI(t *testing.T, shopFault func(time.Time) simulator.Fault) string {
 	server := httptest.NewServer(http.StripPrefix("/brand", account))
 	t.Cleanup(server.Close)
 	return server.URL + "/brand"
+}
+
+// handlerOf returns the handler of accounts that are not of a file.
+func handlerOf(t testing.TB, options web.Options, logger log.Logger, configs ...accounts.Config) http.Handler {
+	t.Helper()
+	manager := accounts.NewManager(func(context.Context) ([]accounts.Config, error) { return configs, nil }, logger)
+	if err := manager.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	handler, err := newHandler(manager, false, options, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return handler
 }

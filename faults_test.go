@@ -76,14 +76,10 @@ func newPairHandler(t *testing.T, base string, log io.Writer) http.Handler {
 		t.Fatal(err)
 	}
 	logger, _ := newLoggers(log, "logfmt", "debug")
-	handler, err := newHandler(accounts.Config{
+	return handlerOf(t, web.Options{TelemetryPath: "/metrics", TimeoutOffset: 100 * time.Millisecond}, logger, accounts.Config{
 		URL: address, Key: accounts.InlineKey(secretKey), Concurrency: 4, Timeout: 30 * time.Second,
 		Chatbots: []client.Chatbot{{UUID: healthy, Name: "Healthy"}, {UUID: faulty, Name: "Faulty"}},
-	}, web.Options{TelemetryPath: "/metrics", TimeoutOffset: 100 * time.Millisecond}, logger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return handler
+	})
 }
 
 func (p *pair) set(fault http.HandlerFunc) { p.fault.Store(&fault) }

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -19,7 +17,6 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/internal/check"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/flags"
-	"github.com/chatwize-exporter/chatwize_exporter/internal/secret"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
 
@@ -37,12 +34,18 @@ const tokenVariable = "CHATWIZE_TOKEN"
 
 // settings are the command and the values of all flags.
 type settings struct {
-	command   string
-	given     *flags.Given
-	account   accounts.Config
-	tokenFile string
-	web       web.Options
-	listen    *toolkit.FlagConfig
+	command string
+	given   *flags.Given
+	// account is the account of the flags, or what accounts of a file do not set.
+	account     accounts.Config
+	tokenFile   string
+	configFile  string
+	configCheck bool     // only check the configuration
+	only        []string // the accounts to check or backfill; none: all
+	demo        []accounts.Config
+	demoSize    int // number of accounts
+	web         web.Options
+	listen      *toolkit.FlagConfig
 	// webConfigGiven is whether --web.config.file is on the command line.
 	webConfigGiven bool
 	check          check.Command
@@ -60,19 +63,16 @@ func parse(arguments []string, stdout io.Writer) (*settings, error) {
 	if s.command, err = flags.Parse(app, arguments); err != nil {
 		return nil, err
 	}
-	return s, checkIncremental(s.account.Source)
+	return s, errors.Join(checkIncremental(s.account.Source), s.checkConfigFile())
 }
-
-// minWindow is the shortest window of incremental mode.
-const minWindow = 5 * time.Minute
 
 // checkIncremental returns an error about flags that do not make an incremental mode.
 func checkIncremental(options fetch.SourceOptions) error {
 	switch {
 	case options.Window == 0:
 		return nil
-	case options.Window < minWindow:
-		return fmt.Errorf("--chatwize.window (CHATWIZE_WINDOW): is too short; minimum %s, or 0 to fetch full lists only", minWindow)
+	case options.Window < accounts.MinWindow:
+		return fmt.Errorf("--chatwize.window (CHATWIZE_WINDOW): is too short; minimum %s, or 0 to fetch full lists only", accounts.MinWindow)
 	case options.FullInterval == 0:
 		return errors.New("--chatwize.full-interval (CHATWIZE_FULL_INTERVAL): must be above 0 with --chatwize.window; write a duration such as 1h")
 	}
@@ -95,12 +95,16 @@ func (s *settings) newApp() *kingpin.Application {
 
 func (s *settings) addCommands(app *kingpin.Application) {
 	app.Command(serveCommand, "Serve the metrics of the account's chatbots.").Default()
-	app.Command(demoCommand, "Serve the metrics of a simulated account, whatever account is set.")
+	demoFlags := app.Command(demoCommand, "Serve the metrics of a simulated account, whatever account is set.")
+	flags.Int(demoFlags.Flag("accounts",
+		"Number of simulated accounts. Several have names, as those of --config.file.").
+		Default("1"), &s.demoSize, 1)
 
 	checkFlags := app.Command(checkCommand, "Fetch every chatbot once and print a table; exit with status 1 if any fetch failed.")
 	flags.OneOf(checkFlags.Flag("format",
 		"Output format: table, json.").
 		Default("table"), &s.check.Format, check.Formats...)
+	s.addOnly(checkFlags)
 
 	backfillFlags := app.Command(backfillCommand, "Write the past as OpenMetrics, to import into Prometheus with promtool: "+
 		"at each step the sessions created until then, and those of them that have a lead or a verified identity today. "+
@@ -122,11 +126,26 @@ func (s *settings) addCommands(app *kingpin.Application) {
 	backfillFlags.Flag("output",
 		"File to write, as a whole or not at all. An existing file keeps its mode. Default: standard output.").
 		PlaceHolder("FILE").StringVar(&s.backfill.Output)
+	flags.Bool(backfillFlags.Flag("skip-failed",
+		"Write the past of the chatbots that can be read, if others cannot; exit with status 1 then. By default nothing is written."), &s.backfill.SkipFailed)
+	s.addOnly(backfillFlags)
+}
+
+// addOnly adds the flag that selects accounts to a command.
+func (s *settings) addOnly(command *kingpin.CmdClause) {
+	flags.Texts(command.Flag("account",
+		"Account of --config.file to cover. Repeatable. Default: all.").
+		PlaceHolder("NAME"), &s.only, func(string) error { return nil })
 }
 
 func (s *settings) addAccountFlags(app *kingpin.Application) {
 	account := &s.account
 	account.UserAgent = version.ComponentUserAgent(program)
+	app.Flag("config.file",
+		"File with several accounts. Excludes --chatwize.url, --chatwize.token-file and --chatwize.chatbot. SIGHUP and POST /-/reload read it again.").
+		Envar("CHATWIZE_CONFIG_FILE").PlaceHolder("FILE").StringVar(&s.configFile)
+	flags.Bool(app.Flag("config.check",
+		"Check the configuration file, the web configuration and the key files, and exit. The API is not asked."), &s.configCheck)
 	flags.BaseURL(app.Flag("chatwize.url",
 		"Base URL of the Chatwize API.").
 		Envar("CHATWIZE_URL").Default("https://app.chatwize.ai"), &account.URL)
@@ -136,14 +155,20 @@ func (s *settings) addAccountFlags(app *kingpin.Application) {
 	flags.Chatbots(app.Flag("chatwize.chatbot",
 		"Chatbot to fetch. Repeatable; in the environment separated by commas or newlines. Default: all of the account.").
 		Envar("CHATWIZE_CHATBOTS").PlaceHolder("UUID[=NAME]"), &account.Chatbots)
+	flags.Pattern(app.Flag("chatwize.include",
+		"Of the discovered chatbots, only those whose UUID or name matches this regular expression (RE2, anchored at both ends).").
+		Envar("CHATWIZE_INCLUDE").PlaceHolder("REGEX"), &account.Include)
+	flags.Pattern(app.Flag("chatwize.exclude",
+		"Of the discovered chatbots, none whose UUID or name matches this regular expression (RE2, anchored at both ends).").
+		Envar("CHATWIZE_EXCLUDE").PlaceHolder("REGEX"), &account.Exclude)
 	flags.Duration(app.Flag("chatwize.timeout",
 		"Maximum duration of a fetch. The scrape timeout of Prometheus shortens it.").
-		Envar("CHATWIZE_TIMEOUT").Default("30s"), &account.Timeout, time.Millisecond)
+		Envar("CHATWIZE_TIMEOUT").Default("30s"), &account.Timeout, accounts.MinTimeout)
 	flags.Duration(app.Flag("chatwize.timeout-offset",
 		"Subtracted from the scrape timeout of Prometheus, so that the response arrives in time. At most half of the timeout is subtracted.").
 		Envar("CHATWIZE_TIMEOUT_OFFSET").Default("500ms"), &s.web.TimeoutOffset, 0)
 	flags.Int(app.Flag("chatwize.concurrency",
-		"Maximum number of concurrent requests to the API, over all scrapes.").
+		"Maximum number of concurrent requests to the API, over all scrapes; for each account.").
 		Envar("CHATWIZE_CONCURRENCY").Default("4"), &account.Concurrency, 1)
 	flags.Duration(app.Flag("chatwize.cache-ttl",
 		"How long the numbers of a chatbot may be served again; 0: every scrape fetches.").
@@ -182,33 +207,4 @@ func (s *settings) addLogFlags(app *kingpin.Application) {
 	flags.OneOf(app.Flag("log.format",
 		"Format of log messages: logfmt, json.").
 		Default("logfmt"), &s.logFormat, "logfmt", "json")
-}
-
-// setKey sets the API key of an account, after it has read it once.
-func (s *settings) setKey(ctx context.Context, account *accounts.Config) error {
-	const flag = "--chatwize.token-file (CHATWIZE_TOKEN_FILE)"
-	source, token := flag, os.Getenv(tokenVariable)
-	switch {
-	case s.tokenFile != "" && token != "":
-		return fmt.Errorf("there are two API keys: give either %s or %s", flag, tokenVariable)
-	case s.tokenFile != "":
-		account.Key = accounts.FileKey(s.tokenFile)
-	case token != "":
-		source, account.Key = tokenVariable, accounts.InlineKey(token)
-	default:
-		return errors.New("there is no API key: write it into a file and name that with " + flag + ", or set " + tokenVariable)
-	}
-	if _, err := account.Keys.Watch(account.Key)(ctx); err != nil {
-		return fmt.Errorf("%s: %w", source, err)
-	}
-	return nil
-}
-
-// checkMisplaced returns an error if a key is in a flag or in the address of a proxy. It
-// would be shown, or sent to others. The name of the file that was read may be like a key.
-func (s *settings) checkMisplaced(keys *secret.Keys) error {
-	if name, found := s.given.Find(func(text string) bool { return text != s.tokenFile && keys.In(text) }); found {
-		return fmt.Errorf("%s: contains the API key, which others could see there; remove it", name)
-	}
-	return nil
 }

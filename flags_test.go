@@ -102,7 +102,7 @@ func TestParse(t *testing.T) {
 			listen:    "[::1]:1", webConfig: "web.yml",
 			want: with(func(s *settings) { s.web.TelemetryPath, s.logLevel, s.logFormat = "/", "warn", "json" }),
 		},
-		"demo":        {arguments: []string{"--chatwize.concurrency=1", "demo"}, want: with(func(s *settings) { s.command, s.account.Concurrency = demoCommand, 1 })},
+		"demo":        {arguments: []string{"--chatwize.concurrency=1", "demo"}, want: with(func(s *settings) { s.command, s.account.Concurrency, s.demoSize = demoCommand, 1, 1 })},
 		"any address": {arguments: []string{"--web.listen-address=vsock://:1"}, listen: "vsock://:1", want: with(func(*settings) {})},
 		"check":       {arguments: []string{"check"}, want: with(func(s *settings) { s.command, s.check = checkCommand, check.Command{Format: "table"} })},
 		"check in JSON": {arguments: []string{"check", "--format=json"},
@@ -242,9 +242,8 @@ func TestSetKey(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			setEnvironment(t, []string{"CHATWIZE_TOKEN=" + test.token})
-			s := &settings{tokenFile: test.file}
-			account := accounts.Config{Keys: &secret.Keys{}}
-			err := s.setKey(t.Context(), &account)
+			s := &settings{tokenFile: test.file, account: accounts.Config{Keys: &secret.Keys{}}}
+			loaded, err := s.loadAccount(t.Context())
 			if test.want != "" {
 				if err == nil || !strings.HasPrefix(err.Error(), test.want) || strings.Contains(err.Error(), key) ||
 					!strings.HasSuffix(test.want, ": ") && err.Error() != test.want {
@@ -255,7 +254,7 @@ func TestSetKey(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := account.Key(t.Context()); got != key || err != nil {
+			if got, err := loaded[0].Key(t.Context()); got != key || err != nil {
 				t.Errorf("got %q, %v", got, err)
 			}
 		})

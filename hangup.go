@@ -5,20 +5,16 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/go-kit/log"
-	"github.com/go-kit/log/level"
 )
 
-// logHangups logs each SIGHUP, which then does nothing else, until stop is called. On
-// Windows there is no such signal.
-func logHangups(logger log.Logger) (stop func()) {
+// onHangup calls f for each SIGHUP until stop is called. On Windows there is no such signal.
+func onHangup(f func()) (stop func()) {
 	hangups, ended := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(hangups, syscall.SIGHUP)
 	go func() {
 		defer close(ended)
 		for range hangups {
-			level.Info(logger).Log("msg", "Ignoring SIGHUP", "hint", "restart the exporter to change its settings")
+			f()
 		}
 	}()
 	return func() {

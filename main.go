@@ -15,13 +15,11 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/version"
 
 	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/progress"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/secret"
-	"github.com/chatwize-exporter/chatwize_exporter/internal/setting"
 )
 
 const program = "chatwize_exporter"
@@ -68,22 +66,20 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) int 
 
 // runCommand runs the command of the settings.
 func runCommand(ctx context.Context, settings *settings, stdout io.Writer, terminal *progress.Terminal) error {
-	account := settings.account
-	logger, slogger := newLoggers(account.Keys.Writer(terminal), settings.logFormat, settings.logLevel)
+	logger, slogger := newLoggers(settings.account.Keys.Writer(terminal), settings.logFormat, settings.logLevel)
 	if settings.command == demoCommand {
-		stop, err := startDemo(&account)
+		stop, err := settings.startDemo()
 		if err != nil {
 			return fmt.Errorf("demo: %w", err)
 		}
 		defer stop()
-	} else if err := settings.setKey(ctx, &account); err != nil {
+	}
+	manager, err := settings.newManager(ctx, logger)
+	if err != nil {
 		return err
 	}
-	if err := settings.checkMisplaced(account.Keys); err != nil {
-		return err
-	}
-	if setting.IsPlaintext(account.URL) {
-		level.Warn(logger).Log("msg", "The API key is sent unencrypted", "hint", "use https in --chatwize.url")
+	if settings.configCheck {
+		return settings.finishCheck(logger)
 	}
 	if settings.command == checkCommand || settings.command == backfillCommand {
 		var stop func()
@@ -97,26 +93,45 @@ func runCommand(ctx context.Context, settings *settings, stdout io.Writer, termi
 	}
 	switch settings.command {
 	case checkCommand:
-		return runCheck(ctx, settings, account, stdout, terminal, logger)
+		return withCommand(checkCommand, settings.runCheck(ctx, manager, stdout, terminal))
 	case backfillCommand:
-		err := settings.backfill.Run(ctx, newAccount(account, logger), stdout, terminal, logger)
-		return withCommand(backfillCommand, err)
+		return withCommand(backfillCommand, settings.runBackfill(ctx, manager, stdout, terminal, logger))
 	default:
-		return serve(ctx, settings, account, logger, slogger)
+		return serve(ctx, settings, manager, logger, slogger)
 	}
 }
 
-func runCheck(ctx context.Context, settings *settings, account accounts.Config, stdout io.Writer, terminal *progress.Terminal, logger log.Logger) error {
-	ok, err := settings.check.Run(ctx, newAccount(account, logger), stdout, terminal)
+// finishCheck ends --config.check, after the accounts have been loaded.
+func (s *settings) finishCheck(logger log.Logger) error {
+	err := s.checkWebConfig(logger)
+	if err == nil {
+		level.Info(logger).Log("msg", "The configuration is valid")
+	}
+	return err
+}
+
+func (s *settings) runCheck(ctx context.Context, manager *accounts.Manager, stdout io.Writer, terminal *progress.Terminal) error {
+	set, err := s.selected(manager.Current())
+	if err != nil {
+		return err
+	}
+	ok, err := s.check.Run(ctx, set, stdout, terminal)
 	if err == nil && !ok {
 		err = errFailed
 	}
-	return withCommand(checkCommand, err)
+	return err
 }
 
-// newAccount returns an account whose metrics nobody sees.
-func newAccount(config accounts.Config, logger log.Logger) *accounts.Account {
-	return accounts.New(config, prometheus.NewRegistry(), logger)
+func (s *settings) runBackfill(ctx context.Context, manager *accounts.Manager, stdout io.Writer, terminal *progress.Terminal, logger log.Logger) error {
+	set, err := s.selected(manager.Current())
+	if err != nil {
+		return err
+	}
+	ok, err := s.backfill.Run(ctx, set, stdout, terminal, logger)
+	if err == nil && !ok {
+		err = errFailed
+	}
+	return err
 }
 
 // withCommand adds the name of a command to an error.

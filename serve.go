@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	stdlog "log"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"strconv"
 	"time"
@@ -23,32 +20,27 @@ import (
 
 	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/setting"
-	"github.com/chatwize-exporter/chatwize_exporter/internal/simulator"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
 
 // shutdownTimeout is how long running scrapes may go on after a signal.
 const shutdownTimeout = 5 * time.Second
 
-// serve serves the metrics of an account until ctx ends, and then until running scrapes
+// serve serves the metrics of accounts until ctx ends, and then until running scrapes
 // end or shutdownTimeout has passed.
-func serve(ctx context.Context, settings *settings, account accounts.Config, logger log.Logger, slogger *slog.Logger) error {
+func serve(ctx context.Context, settings *settings, manager *accounts.Manager, logger log.Logger, slogger *slog.Logger) error {
 	if err := settings.checkWebConfig(logger); err != nil {
 		return err
 	}
 	slogger = slog.New(webConfigFilter{slogger.Handler()})
-	handler, err := newHandler(account, settings.web, logger)
+	handler, err := newHandler(manager, settings.servesFile(), settings.web, logger)
 	if err != nil {
 		return err
 	}
 	server := newServer(handler, slog.NewLogLogger(newLimitedHandler(slogger.Handler()), slog.LevelWarn))
-	chatbots := "to be discovered"
-	if n := len(account.Chatbots); n > 0 {
-		chatbots = strconv.Itoa(n)
-	}
-	level.Info(logger).Log("msg", "Starting "+program, "version", version.Info(), "api", setting.ShownURL(account.URL), "chatbots", chatbots)
+	level.Info(logger).Log(append([]any{"msg", "Starting " + program, "version", version.Info()}, shown(manager.Current())...)...)
 
-	defer logHangups(logger)()
+	defer onHangup(settings.hangup(ctx, manager, logger))()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // if it cannot listen
 	stopped := make(chan error, 1)
@@ -105,35 +97,44 @@ func newServer(handler http.Handler, errorLog *stdlog.Logger) *http.Server {
 	}
 }
 
-// newHandler returns the handler of all endpoints for an account.
-func newHandler(config accounts.Config, options web.Options, logger log.Logger) (http.Handler, error) {
+// newHandler returns the handler of all endpoints for accounts. Those of a file can be
+// reloaded.
+func newHandler(manager *accounts.Manager, ofFile bool, options web.Options, logger log.Logger) (http.Handler, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		versioncollector.NewCollector(program),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	account := accounts.New(config, registry, logger)
-	return web.NewHandler(web.Config{
-		Options:   options,
-		Directory: account.Directory,
-		Source:    account.Source,
-		Registry:  registry,
-		Logger:    logger,
-	})
+	config := web.Config{Options: options, Accounts: manager.Current, Registry: registry, Logger: logger}
+	if ofFile {
+		registry.MustRegister(manager)
+		config.Reload = manager.Reload
+	}
+	return web.NewHandler(config)
 }
 
-// startDemo starts a simulated account on a loopback port, and makes account that one.
-func startDemo(account *accounts.Config) (stop func(), err error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
+// shown returns what the log says of accounts at start.
+func shown(set *accounts.Set) []any {
+	if set.Named() {
+		return []any{"accounts", len(set.Accounts)}
 	}
-	key := rand.Text()
-	server := &http.Server{Handler: simulator.Demo(key, time.Now())}
-	go func() { _ = server.Serve(listener) }()
-	account.URL = &url.URL{Scheme: "http", Host: listener.Addr().String()}
-	account.Key = accounts.InlineKey(key)
-	account.Chatbots = nil
-	return func() { _ = server.Close() }, nil
+	config, chatbots := set.Accounts[0].Config(), "to be discovered"
+	if n := len(config.Chatbots); n > 0 {
+		chatbots = strconv.Itoa(n)
+	}
+	return []any{"api", setting.ShownURL(config.URL), "chatbots", chatbots}
 }
+
+// hangup returns what SIGHUP does.
+func (s *settings) hangup(ctx context.Context, manager *accounts.Manager, logger log.Logger) func() {
+	if !s.servesFile() {
+		return func() {
+			level.Info(logger).Log("msg", "Ignoring SIGHUP", "hint", "restart the exporter to change its settings")
+		}
+	}
+	return func() { _ = manager.Reload(ctx) } // which logs its error
+}
+
+// servesFile reports whether the accounts are those of a configuration file.
+func (s *settings) servesFile() bool { return s.configFile != "" && s.command != demoCommand }

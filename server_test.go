@@ -84,10 +84,7 @@ func TestSlowReaderHTTP2(t *testing.T) {
 		for i := range 1000 {
 			config.Chatbots = append(config.Chatbots, client.Chatbot{UUID: uuid(i), Name: uuid(i)})
 		}
-		handler, err := newHandler(config, web.Options{TelemetryPath: "/metrics"}, log.NewNopLogger())
-		if err != nil {
-			t.Fatal(err)
-		}
+		handler := handlerOf(t, web.Options{TelemetryPath: "/metrics"}, log.NewNopLogger(), config)
 		ours, listener := pipetest.New()
 		server := newServer(handler, stdlog.New(io.Discard, "", 0))
 		server.Protocols = new(http.Protocols)

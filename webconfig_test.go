@@ -50,7 +50,7 @@ func TestWrongWebConfig(t *testing.T) {
 		"the key as a value":  {"tls_server_config: " + key + "\n", "line 1 has a value of the wrong type"},
 		"the key as a list":   {"http_server_config: [" + key + "]\n", "line 1 has a value of the wrong type"},
 		"the key as a number": {"rate_limit: {burst: " + key + "}\n", "line 1 has a value of the wrong type"},
-		"given twice":         {"basic_auth_users:\n  " + key + ": a\n  " + key + ": b\n", "line 3 cannot be understood"},
+		"given twice":         {"basic_auth_users:\n  " + key + ": a\n  " + key + ": b\n", "line 3 has a field that was given before"},
 		"no YAML":             {"a: b: " + key + "\n", "is not YAML"},
 		"no YAML, further":    {"tls_server_config:\n  - " + key + "\n  x: [\n", "line 2 cannot be understood"},
 		"an alias":            {"*" + key + "\n", "is not YAML"},

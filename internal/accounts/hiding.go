@@ -26,6 +26,11 @@ func (d hidingDirectory) Chatbots(ctx context.Context) ([]client.Chatbot, error)
 	return chatbots, err
 }
 
+// Lists reports whether a chatbot with a UUID is on the list.
+func (d hidingDirectory) Lists(ctx context.Context, uuid string) bool {
+	return !d.keys.In(uuid) && d.Directory.Lists(ctx, uuid)
+}
+
 // Chatbot returns the chatbot with a UUID, with a name that holds no key.
 func (d hidingDirectory) Chatbot(ctx context.Context, uuid string) (client.Chatbot, fetch.Standing) {
 	if d.keys.In(uuid) {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
@@ -15,9 +14,12 @@ import (
 // A key that looks like a UUID is no chatbot, even if nobody knows the chatbots.
 func TestKeyAsUUID(t *testing.T) {
 	const key, uuid = "0123456789abcdef0123456789abcdef", "7f5e5376dbf045cd8c72c60f428653d1"
-	account := accounts.New(accounts.Config{
+	account, err := accounts.New(accounts.Config{
 		URL: &url.URL{Scheme: "http", Host: "127.0.0.1:1"}, Key: accounts.InlineKey(key), Concurrency: 1, Timeout: time.Second,
-	}, prometheus.NewRegistry(), log.NewNopLogger())
+	}, log.NewNopLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		uuid string
 		want fetch.Standing

@@ -49,11 +49,11 @@ func (a api) Stream(_ context.Context, chatbot client.Chatbot, read func(iter.Se
 }
 
 // chatbots returns those of an account, in the order of their UUIDs.
-func chatbots(account api) (all []client.Chatbot) {
+func chatbots(account api) (all []backfill.Chatbot) {
 	for uuid := range account {
-		all = append(all, client.Chatbot{UUID: uuid})
+		all = append(all, backfill.Chatbot{Chatbot: client.Chatbot{UUID: uuid}, Source: account})
 	}
-	slices.SortFunc(all, func(a, b client.Chatbot) int { return strings.Compare(a.UUID, b.UUID) })
+	slices.SortFunc(all, func(a, b backfill.Chatbot) int { return strings.Compare(a.UUID, b.UUID) })
 	return all
 }
 
@@ -99,14 +99,16 @@ type progress struct {
 	sessions, samples map[string]int
 }
 
-func (p *progress) onWritten(chatbot client.Chatbot, samples int) { p.samples[chatbot.UUID] += samples }
+func (p *progress) onWritten(chatbot backfill.Chatbot, samples int) {
+	p.samples[chatbot.UUID] += samples
+}
 
 // complete completes a Config for an account.
 func complete(account api, config backfill.Config, logged io.Writer) (backfill.Config, *progress) {
-	config.Source, config.Chatbots = account, chatbots(account)
+	config.Chatbots = chatbots(account)
 	config.Logger = log.NewLogfmtLogger(logged)
 	progress := &progress{sessions: map[string]int{}, samples: map[string]int{}}
-	config.OnRead = func(chatbot client.Chatbot, more int) {
+	config.OnRead = func(chatbot backfill.Chatbot, more int) {
 		progress.mutex.Lock()
 		defer progress.mutex.Unlock()
 		progress.sessions[chatbot.UUID] += more
@@ -438,7 +440,7 @@ func TestSameAsScrape(t *testing.T) {
 			sum.Add(session)
 		}
 		numbers := sum.At(end)
-		snapshot = append(snapshot, collector.Fetched{Chatbot: chatbot, Result: fetch.Result{Numbers: &numbers}})
+		snapshot = append(snapshot, collector.Fetched{Chatbot: chatbot.Chatbot, Result: fetch.Result{Numbers: &numbers}})
 	}
 	scrape, err := testutil.CollectAndFormat(snapshot, expfmt.TypeTextPlain, metrics...)
 	if err != nil {

@@ -37,12 +37,12 @@ func (generated) Stream(_ context.Context, _ client.Chatbot, read func(iter.Seq2
 	})
 }
 
-func nothing(client.Chatbot, int) {}
+func nothing(backfill.Chatbot, int) {}
 
 func generatedPast() backfill.Config {
 	return backfill.Config{
-		Source: generated{}, Chatbots: []client.Chatbot{{UUID: "7f5e5376dbf045cd8c72c60f428653d1"}},
-		Start: began.Add(-time.Hour), End: began.Add(years), Step: 5 * time.Minute, OnRead: nothing,
+		Chatbots: []backfill.Chatbot{{Chatbot: client.Chatbot{UUID: "7f5e5376dbf045cd8c72c60f428653d1"}, Source: generated{}}},
+		Start:    began.Add(-time.Hour), End: began.Add(years), Step: 5 * time.Minute, OnRead: nothing,
 	}
 }
 
@@ -105,7 +105,7 @@ func TestMemory(t *testing.T) {
 	}
 	read := inUse()
 	most := read
-	onWritten := func(client.Chatbot, int) {
+	onWritten := func(backfill.Chatbot, int) {
 		var memory runtime.MemStats
 		runtime.ReadMemStats(&memory)
 		most = max(most, int64(memory.HeapAlloc))

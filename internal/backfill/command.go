@@ -7,13 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/common/model"
 
-	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/progress"
 )
@@ -30,37 +31,41 @@ type Command struct {
 	Labels model.LabelSet
 	// Output is the file to write, as a whole or not at all; empty: standard output.
 	Output string
+	// SkipFailed leaves out chatbots that cannot be read.
+	SkipFailed bool
 }
 
-// Run writes the past of an account's chatbots to stdout or to the output file.
-func (c Command) Run(ctx context.Context, account *accounts.Account, stdout io.Writer, terminal *progress.Terminal, logger log.Logger) error {
+// Run writes the past of the chatbots of accounts to stdout or to the output file. It reports
+// whether it left out none.
+func (c Command) Run(ctx context.Context, set *accounts.Set, stdout io.Writer, terminal *progress.Terminal, logger log.Logger) (ok bool, err error) {
 	now := time.Now().Truncate(time.Second)
 	if c.End.IsZero() {
 		c.End = now
 	}
 	switch {
 	case c.End.After(now):
-		return errors.New("--end: is in the future; remove it to write until now")
+		return false, errors.New("--end: is in the future; remove it to write until now")
 	case c.Start.After(now):
-		return errors.New("--start: is in the future; give an earlier time")
+		return false, errors.New("--start: is in the future; give an earlier time")
 	case c.Start.After(c.End):
-		return errors.New("--end: is before --start; give a later --end or an earlier --start")
+		return false, errors.New("--end: is before --start; give a later --end or an earlier --start")
 	}
 	done, err := c.output(stdout, func(out io.Writer) (written, error) {
-		return c.write(ctx, account, out, terminal, logger)
+		return c.write(ctx, set, out, terminal, logger)
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	level.Info(logger).Log("msg", "wrote history", "chatbots", len(done.past.Chatbots), "sessions", done.past.Sessions(), "samples", done.samples,
 		"from", rfc3339(done.past.Start), "to", rfc3339(done.past.End))
-	return nil
+	return !done.skipped, nil
 }
 
 // written is what was written.
 type written struct {
 	past    *Past
 	samples int
+	skipped bool // whether chatbots were left out
 }
 
 // output calls write with stdout or the output file.
@@ -98,23 +103,62 @@ func writeError(format string, err error) error {
 	return err
 }
 
+// chatbots returns the chatbots of accounts, asked side by side. It reports whether accounts
+// were left out, which it logs.
+func (c Command) chatbots(ctx context.Context, set *accounts.Set, logger log.Logger) (chatbots []Chatbot, skipped bool, err error) {
+	lists := make([][]Chatbot, len(set.Accounts))
+	errs := make([]error, len(set.Accounts))
+	var fetches sync.WaitGroup
+	for i, account := range set.Accounts {
+		fetches.Go(func() { lists[i], errs[i] = listOf(ctx, account) })
+	}
+	fetches.Wait()
+	failed := slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(failed) == 1 && (!c.SkipFailed || len(lists) == 1) {
+		return nil, false, failed[0]
+	}
+	for _, err := range failed {
+		level.Error(logger).Log("msg", "an account cannot be read", "err", err)
+	}
+	if len(failed) > 0 && (!c.SkipFailed || len(failed) == len(lists)) {
+		return nil, false, fmt.Errorf("%d of %d accounts could not be read; correct that, or write the others with --skip-failed", len(failed), len(lists))
+	}
+	return slices.Concat(lists...), len(failed) > 0, nil
+}
+
+// listOf returns the chatbots of an account. Its error names the account, if it has a name.
+func listOf(ctx context.Context, account *accounts.Account) ([]Chatbot, error) {
+	listed, err := account.Directory.Chatbots(ctx)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("discovering the chatbots: %w", err)
+	case len(listed) == 0:
+		err = errors.New("the account has no chatbots; check the base URL and the API key")
+	}
+	if err != nil && account.Name != "" {
+		err = fmt.Errorf("account %q: %w", account.Name, err)
+	}
+	var chatbots []Chatbot
+	for _, chatbot := range listed {
+		chatbots = append(chatbots, Chatbot{Chatbot: chatbot, Account: account.Name, Source: account.Source})
+	}
+	return chatbots, err
+}
+
 // write fetches the sessions of all chatbots and then writes their past to out.
-func (c Command) write(ctx context.Context, account *accounts.Account, out io.Writer, terminal *progress.Terminal, logger log.Logger) (written, error) {
+func (c Command) write(ctx context.Context, set *accounts.Set, out io.Writer, terminal *progress.Terminal, logger log.Logger) (written, error) {
 	if _, given := c.Labels[model.JobLabel]; !given {
 		level.Warn(logger).Log("msg", "without the label job, dashboard and alerts will not show the history",
 			"hint", "set the labels job and instance as in the scrape configuration")
 	}
-	chatbots, err := account.Directory.Chatbots(ctx)
-	switch {
-	case err != nil:
-		return written{}, fmt.Errorf("discovering the chatbots: %w", err)
-	case len(chatbots) == 0:
-		return written{}, errors.New("the account has no chatbots; check the base URL and the API key")
+	chatbots, skipped, err := c.chatbots(ctx, set, logger)
+	if err != nil {
+		return written{}, err
 	}
 	bar := terminal.Bar(progress.Unknown, "reading sessions")
 	past, err := Read(ctx, Config{
-		Source: account.Source, Chatbots: chatbots, Start: c.Start, End: c.End, Step: c.Step, Labels: c.Labels, Logger: logger,
-		OnRead: func(chatbot client.Chatbot, sessions int) {
+		Chatbots: chatbots, SkipFailed: c.SkipFailed, Start: c.Start, End: c.End, Step: c.Step, Labels: c.Labels, Logger: logger,
+		OnRead: func(chatbot Chatbot, sessions int) {
 			bar.Describe("reading sessions of " + chatbot.UUID)
 			_ = bar.Add(sessions)
 		},
@@ -123,11 +167,11 @@ func (c Command) write(ctx context.Context, account *accounts.Account, out io.Wr
 	if err != nil {
 		return written{}, err
 	}
-	level.Info(logger).Log("msg", "writing samples", "max_samples", past.MaxSamples(), "chatbots", len(chatbots),
+	level.Info(logger).Log("msg", "writing samples", "max_samples", past.MaxSamples(), "chatbots", len(past.Chatbots),
 		"from", rfc3339(past.Start), "to", rfc3339(past.End), "step", c.Step)
 	bar = terminal.Bar(past.MaxSamples(), "writing samples")
-	done := written{past: past}
-	err = past.Write(ctx, out, func(chatbot client.Chatbot, samples int) {
+	done := written{past: past, skipped: skipped || len(past.Chatbots) < len(chatbots)}
+	err = past.Write(ctx, out, func(chatbot Chatbot, samples int) {
 		done.samples += samples
 		bar.Describe("writing samples of " + chatbot.UUID)
 		_ = bar.Add(samples)

@@ -12,14 +12,14 @@ import (
 
 	"github.com/prometheus/common/model"
 
-	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
 )
 
 // Write writes the past as OpenMetrics 1.0 until ctx ends. It calls onWritten with the
 // number of samples of a chatbot that were written since the last call.
-func (p *Past) Write(ctx context.Context, out io.Writer, onWritten func(chatbot client.Chatbot, samples int)) error {
+func (p *Past) Write(ctx context.Context, out io.Writer, onWritten func(chatbot Chatbot, samples int)) error {
 	buffered := bufio.NewWriterSize(out, 1<<16)
 	// OpenMetrics wants the samples of a metric, and of a series, side by side.
 	metrics := collector.DatedMetrics()
@@ -88,8 +88,11 @@ func appendTimestamp(line []byte, moment time.Time) []byte {
 }
 
 // labels returns the labels of a series of a chatbot.
-func labels(given model.LabelSet, chatbot client.Chatbot, window string) string {
+func labels(given model.LabelSet, chatbot Chatbot, window string) string {
 	all := model.LabelSet{collector.ChatbotLabel: model.LabelValue(chatbot.UUID)}.Merge(given)
+	if chatbot.Account != "" {
+		all[accounts.Label] = model.LabelValue(chatbot.Account)
+	}
 	if window != "" {
 		all[collector.WindowLabel] = model.LabelValue(window)
 	}

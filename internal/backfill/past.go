@@ -2,17 +2,19 @@ package backfill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/common/model"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
 )
 
@@ -22,10 +24,20 @@ type Source interface {
 	Stream(ctx context.Context, chatbot client.Chatbot, read func(iter.Seq2[client.Session, error]) error) error
 }
 
+// Chatbot is a chatbot whose past is written.
+type Chatbot struct {
+	client.Chatbot
+	// Account is the value of the label account; empty: the series do not have it.
+	Account string
+	// Source has its sessions.
+	Source Source
+}
+
 // Config describes the past to write.
 type Config struct {
-	Source   Source
-	Chatbots []client.Chatbot
+	Chatbots []Chatbot
+	// SkipFailed leaves out chatbots that cannot be read.
+	SkipFailed bool
 	// Start is when the first sample is. Zero: the first full second, as promtool may
 	// round fractions, after the first session of all chatbots was created in the
 	// maxYears before End.
@@ -38,8 +50,9 @@ type Config struct {
 	Labels model.LabelSet
 	// OnRead is called, concurrently, with the number of sessions of a chatbot that
 	// were read since the last call.
-	OnRead func(chatbot client.Chatbot, sessions int)
-	// Logger gets the numbers of sessions without a usable creation time.
+	OnRead func(chatbot Chatbot, sessions int)
+	// Logger gets the numbers of sessions without a usable creation time, and the chatbots
+	// that cannot be read, unless Read returns the only one as its error.
 	Logger log.Logger
 }
 
@@ -50,7 +63,7 @@ const maxYears = 10
 // Past is what chatbots were in a span of time. Its memory depends on the number of
 // sessions, not of samples; see [tally.Past].
 type Past struct {
-	Config
+	Config                 // with those of its chatbots that could be read
 	chatbots []chatbotPast // in the order of Config.Chatbots
 }
 
@@ -63,20 +76,33 @@ type chatbotPast struct {
 	future  int // number of sessions that are left out because they are created in the future
 }
 
-// Read fetches the sessions of all chatbots. It fails if any fetch fails.
+// Read fetches the sessions of all chatbots. It fails if any fetch fails, unless failed ones
+// are to be left out, and if all do.
 func Read(ctx context.Context, config Config) (*Past, error) {
-	past := &Past{Config: config, chatbots: make([]chatbotPast, len(config.Chatbots))}
-	fetches, ctx := errgroup.WithContext(ctx)
+	pasts := make([]chatbotPast, len(config.Chatbots))
+	errs := make([]error, len(config.Chatbots))
+	var fetches sync.WaitGroup
 	for i, chatbot := range config.Chatbots {
-		fetches.Go(func() error {
-			return config.Source.Stream(ctx, chatbot, func(sessions iter.Seq2[client.Session, error]) (err error) {
-				past.chatbots[i], err = config.read(chatbot, sessions)
+		fetches.Go(func() {
+			errs[i] = chatbot.Source.Stream(ctx, chatbot.Chatbot, func(sessions iter.Seq2[client.Session, error]) (err error) {
+				pasts[i], err = config.read(chatbot, sessions)
 				return err
 			})
 		})
 	}
-	if err := fetches.Wait(); err != nil {
+	fetches.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err := config.failure(errs); err != nil {
 		return nil, err
+	}
+	past := &Past{Config: config}
+	past.Chatbots = nil
+	for i, chatbot := range config.Chatbots {
+		if errs[i] == nil {
+			past.Chatbots, past.chatbots = append(past.Chatbots, chatbot), append(past.chatbots, pasts[i])
+		}
 	}
 	if past.Start.IsZero() {
 		past.Start = past.first()
@@ -85,8 +111,36 @@ func Read(ctx context.Context, config Config) (*Past, error) {
 	return past, nil
 }
 
+// failure returns why nothing is to be written after fetches ended with errs, nil if they
+// succeeded or failed ones are left out. It logs what it does not return.
+func (c Config) failure(errs []error) error {
+	var failed []error
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		if account := c.Chatbots[i].Account; account != "" {
+			err = fmt.Errorf("account %q: %w", account, err)
+		}
+		failed = append(failed, err)
+	}
+	if len(failed) == 0 || len(failed) == 1 && !c.SkipFailed {
+		return errors.Join(failed...)
+	}
+	for _, err := range failed {
+		level.Error(c.Logger).Log("msg", "a chatbot cannot be read", "err", err)
+	}
+	switch {
+	case len(failed) == len(errs):
+		return errors.New("no chatbot could be read")
+	case c.SkipFailed:
+		return nil
+	}
+	return fmt.Errorf("%d of %d chatbots could not be read; correct that, or write the others with --skip-failed", len(failed), len(errs))
+}
+
 // read reads the sessions of a chatbot.
-func (c Config) read(chatbot client.Chatbot, sessions iter.Seq2[client.Session, error]) (chatbotPast, error) {
+func (c Config) read(chatbot Chatbot, sessions iter.Seq2[client.Session, error]) (chatbotPast, error) {
 	const often = 1 << 12
 	earliest := c.earliest()
 	past := chatbotPast{Past: tally.NewPast(earliest)}
@@ -150,17 +204,21 @@ func (p *Past) first() time.Time {
 // report logs the numbers of sessions without a usable creation time.
 func (p *Past) report() {
 	for i, past := range p.chatbots {
+		logger := p.Logger
+		if account := p.Chatbots[i].Account; account != "" {
+			logger = log.With(logger, accounts.Label, account)
+		}
 		if past.undated > 0 {
-			level.Warn(p.Logger).Log("msg", "sessions without a readable creation time are counted from the first sample on",
+			level.Warn(logger).Log("msg", "sessions without a readable creation time are counted from the first sample on",
 				"chatbot", p.Chatbots[i].UUID, "sessions", past.undated, "from", rfc3339(p.Start))
 		}
 		if past.early > 0 {
-			level.Warn(p.Logger).Log("msg", fmt.Sprintf("sessions from more than %d years before the end are counted from the first sample on", maxYears),
+			level.Warn(logger).Log("msg", fmt.Sprintf("sessions from more than %d years before the end are counted from the first sample on", maxYears),
 				"chatbot", p.Chatbots[i].UUID, "sessions", past.early, "from", rfc3339(p.Start),
 				"hint", "set a start to write earlier samples")
 		}
 		if past.future > 0 {
-			level.Warn(p.Logger).Log("msg", "sessions with a creation time in the future are left out",
+			level.Warn(logger).Log("msg", "sessions with a creation time in the future are left out",
 				"chatbot", p.Chatbots[i].UUID, "sessions", past.future, "hint", "compare the clock of this machine with that of the API")
 		}
 	}

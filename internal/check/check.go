@@ -1,4 +1,4 @@
-// Package check fetches every chatbot of an account once and prints the results.
+// Package check fetches every chatbot of accounts once and prints the results.
 package check
 
 import (
@@ -27,18 +27,20 @@ type Command struct {
 	Format string
 }
 
-// Run fetches every chatbot of an account and prints the results to out. It reports
-// whether all fetches succeeded.
-func (c Command) Run(ctx context.Context, account *accounts.Account, out io.Writer, terminal *progress.Terminal) (ok bool, err error) {
-	chatbots, err := account.Directory.Chatbots(ctx)
-	if err != nil {
-		return false, fmt.Errorf("discovering the chatbots: %w", err)
+// Run fetches every chatbot of accounts and prints the results to out. It reports whether all
+// fetches succeeded. An account with a name that cannot list its chatbots, or has none, is a
+// result of its own; without a name it is an error.
+func (c Command) Run(ctx context.Context, set *accounts.Set, out io.Writer, terminal *progress.Terminal) (ok bool, err error) {
+	lists := list(ctx, set)
+	n := 0
+	for _, l := range lists {
+		if l.err != nil && !set.Named() {
+			return false, l.err
+		}
+		n += len(l.chatbots)
 	}
-	if len(chatbots) == 0 {
-		return false, errors.New("the account has no chatbots; check the base URL and the API key")
-	}
-	bar := terminal.Bar(len(chatbots), "fetching chatbots")
-	results := Fetch(ctx, account.Source, chatbots, func() { _ = bar.Add(1) })
+	bar := terminal.Bar(n, "fetching chatbots")
+	results := fetchLists(ctx, lists, func() { _ = bar.Add(1) })
 	_ = bar.Finish()
 	if ctx.Err() != nil {
 		return false, errors.New("interrupted")
@@ -53,9 +55,62 @@ func (c Command) Run(ctx context.Context, account *accounts.Account, out io.Writ
 	return !slices.ContainsFunc(results, func(r Result) bool { return !r.OK() }), nil
 }
 
+// accountList is the list of an account's chatbots, or why there is none.
+type accountList struct {
+	account  *accounts.Account
+	chatbots []client.Chatbot
+	err      error
+}
+
+var errNoChatbots = errors.New("the account has no chatbots; check the base URL and the API key")
+
+// list returns the chatbots of accounts, asked side by side.
+func list(ctx context.Context, set *accounts.Set) []accountList {
+	lists := make([]accountList, len(set.Accounts))
+	var fetches sync.WaitGroup
+	for i, account := range set.Accounts {
+		fetches.Go(func() {
+			chatbots, err := account.Directory.Chatbots(ctx)
+			switch {
+			case err != nil:
+				err = fmt.Errorf("discovering the chatbots: %w", err)
+			case len(chatbots) == 0:
+				err = errNoChatbots
+			}
+			lists[i] = accountList{account, chatbots, err}
+		})
+	}
+	fetches.Wait()
+	return lists
+}
+
+// fetchLists fetches the chatbots of lists, in their order. It calls done, concurrently,
+// after each chatbot.
+func fetchLists(ctx context.Context, lists []accountList, done func()) []Result {
+	results := make([][]Result, len(lists))
+	var fetches sync.WaitGroup
+	for i, l := range lists {
+		fetches.Go(func() {
+			results[i] = []Result{{Account: l.account.Name, Status: "no list: " + status(l.err)}}
+			switch {
+			case errors.Is(l.err, errNoChatbots):
+				results[i][0].Status = "no chatbots"
+			case l.err == nil:
+				results[i] = Fetch(ctx, l.account.Source, l.chatbots, done)
+			}
+			for n := range results[i] {
+				results[i][n].Account = l.account.Name
+			}
+		})
+	}
+	fetches.Wait()
+	return slices.Concat(results...)
+}
+
 // Result is how a chatbot is doing.
 type Result struct {
-	Chatbot string `json:"chatbot"` // UUID
+	Account string `json:"account,omitempty"`
+	Chatbot string `json:"chatbot"` // UUID; empty if the account has no list
 	Name    string `json:"name"`
 	Status  string `json:"status"` // "ok", or why the fetch failed
 	// The numbers and times are nil if the fetch failed, or if there is none.

@@ -1,8 +1,10 @@
 package check
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,15 +23,20 @@ func WriteJSON(out io.Writer, results []Result) error {
 
 // WriteTable writes results as a table.
 func WriteTable(out io.Writer, results []Result) error {
-	rows := [][]string{{"CHATBOT", "NAME", "STATUS", "SESSIONS", "LEADS", "VERIFIED", "LAST 24H", "USUAL", "MISSING", "NEWEST SESSION", "TIME TAKEN"}}
+	rows := [][]string{{"ACCOUNT", "CHATBOT", "NAME", "STATUS", "SESSIONS", "LEADS", "VERIFIED", "LAST 24H", "USUAL", "MISSING", "NEWEST SESSION", "TIME TAKEN"}}
 	for _, r := range results {
 		newest := "-"
 		if r.Newest != nil {
 			newest = r.Newest.UTC().Format(time.RFC3339)
 		}
 		took := time.Duration(r.Seconds * float64(time.Second)).Round(time.Millisecond)
-		rows = append(rows, []string{r.Chatbot, printable(r.Name), r.Status,
+		rows = append(rows, []string{printable(r.Account), orDash(r.Chatbot), printable(r.Name), r.Status,
 			count(r.Sessions), count(r.Leads), count(r.Verified), rounded(r.Recent), rounded(r.Usual), rounded(r.Missing), newest, took.String()})
+	}
+	if !slices.ContainsFunc(results, func(r Result) bool { return r.Account != "" }) {
+		for i := range rows {
+			rows[i] = rows[i][1:]
+		}
 	}
 	_, err := io.WriteString(out, align(rows))
 	return err
@@ -55,6 +62,8 @@ func align(rows [][]string) string {
 	return lines.String()
 }
 
+func orDash(text string) string { return cmp.Or(text, "-") }
+
 func count(n *int) string {
 	if n == nil {
 		return "-"
@@ -77,7 +86,10 @@ func printable(name string) string {
 		}
 		return r
 	}, name)
-	if uniseg.StringWidth(name) == 0 {
+	switch {
+	case name == "":
+		return "-"
+	case uniseg.StringWidth(name) == 0:
 		return "?"
 	}
 	return name

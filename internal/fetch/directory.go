@@ -14,6 +14,9 @@ type Directory interface {
 	Chatbots(ctx context.Context) ([]client.Chatbot, error)
 	// Chatbot returns the chatbot with a UUID, in any spelling, and what is known of it.
 	Chatbot(ctx context.Context, uuid string) (client.Chatbot, Standing)
+	// Lists reports whether a chatbot with a UUID, in any spelling, is on the list. The list
+	// is fetched before only if that is due.
+	Lists(ctx context.Context, uuid string) bool
 }
 
 // Standing is what a [Directory] knows of a chatbot.
@@ -38,6 +41,12 @@ func (c Configured) Chatbot(_ context.Context, uuid string) (client.Chatbot, Sta
 		return chatbot, Listed
 	}
 	return client.Chatbot{}, Unlisted
+}
+
+// Lists reports whether a chatbot with a UUID is configured.
+func (c Configured) Lists(_ context.Context, uuid string) bool {
+	_, ok := find(c, uuid)
+	return ok
 }
 
 // Named is a [Directory] of configured chatbots, some without a name, which get the names
@@ -76,6 +85,9 @@ func (n *Named) Chatbot(ctx context.Context, uuid string) (client.Chatbot, Stand
 	}
 	return chatbot, standing
 }
+
+// Lists reports whether a chatbot with a UUID is configured.
+func (n *Named) Lists(ctx context.Context, uuid string) bool { return n.configured.Lists(ctx, uuid) }
 
 // withNames returns chatbots with the names of the list where they have none.
 func (n *names) withNames(ctx context.Context, chatbots []client.Chatbot) []client.Chatbot {

@@ -75,7 +75,7 @@ func (d *Discovery) Chatbots(ctx context.Context) ([]client.Chatbot, error) {
 // again, at most every 30 seconds. If there is no list, the chatbot is [Unverified].
 func (d *Discovery) Chatbot(ctx context.Context, uuid string) (client.Chatbot, Standing) {
 	// A failure has been counted and logged.
-	chatbots, listed, _ := d.refresh(ctx, func() bool { return !time.Now().Before(d.next) })
+	chatbots, listed, _ := d.refresh(ctx, d.isDue)
 	chatbot, ok := find(chatbots, uuid)
 	if !ok && listed {
 		chatbots, _, _ = d.refresh(ctx, func() bool { return !time.Now().Before(d.last.Add(rediscoveryInterval)) })
@@ -90,15 +90,25 @@ func (d *Discovery) Chatbot(ctx context.Context, uuid string) (client.Chatbot, S
 	return client.Chatbot{UUID: uuid}, Unverified
 }
 
+// Lists reports whether a chatbot with a UUID is on the list, which is fetched again if it is
+// due.
+func (d *Discovery) Lists(ctx context.Context, uuid string) bool {
+	chatbots, _, _ := d.refresh(ctx, d.isDue)
+	_, ok := find(chatbots, uuid)
+	return ok
+}
+
+// isDue reports whether the next attempt is due. It needs d.mutex.
+func (d *Discovery) isDue() bool { return !time.Now().Before(d.next) }
+
 // refreshLater returns the list. If an attempt is due, it begins when ctx ends, so that
 // it takes no slot from what is fetched until then.
 func (d *Discovery) refreshLater(ctx context.Context) []client.Chatbot {
-	due := func() bool { return !time.Now().Before(d.next) }
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	if due() {
+	if d.isDue() {
 		context.AfterFunc(ctx, func() {
-			d.attempts.DoChan("", func() (any, error) { return nil, d.attempt(context.WithoutCancel(ctx), minAttempt, due) })
+			d.attempts.DoChan("", func() (any, error) { return nil, d.attempt(context.WithoutCancel(ctx), minAttempt, d.isDue) })
 		})
 	}
 	return d.chatbots

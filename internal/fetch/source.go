@@ -38,6 +38,8 @@ type Source struct {
 	mutex sync.Mutex
 	calls map[string]*call // that have not ended, by canonical UUID
 
+	streamed refusals // of all calls of Stream
+
 	// The states of chatbots by canonical UUID: of those that have succeeded, and of the
 	// others, which cannot displace them.
 	succeeded, others *lru.Cache[string, state]
@@ -191,12 +193,17 @@ func (s *Source) cached(key string) (Result, bool) {
 }
 
 // Stream fetches all sessions of a chatbot and passes them to read, which must range
-// over them to the end and return their error. After a transient failure, it calls
+// over them to the end and return their error. Once several answers in a row refuse the key,
+// it sends no further request. After a transient failure, it calls
 // read again with all sessions. It waits for the end of a pause if the timeout of the
 // fetch allows. Its error names the chatbot and what to do.
 func (s *Source) Stream(ctx context.Context, chatbot client.Chatbot, read func(iter.Seq2[client.Session, error]) error) error {
 	_, err := DoPatiently(ctx, s.Gate, chatbot.UUID, func(ctx context.Context) (struct{}, error) {
+		if err := s.Gate.checkRefusals(&s.streamed); err != nil {
+			return struct{}{}, err
+		}
 		response, err := s.API.Sessions(ctx, chatbot.UUID, client.SessionsOptions{})
+		s.streamed.add(err)
 		if err != nil {
 			return struct{}{}, err
 		}

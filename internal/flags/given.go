@@ -26,6 +26,22 @@ func NewGiven(app *kingpin.Application) *Given {
 	return given
 }
 
+// Set returns the name of a flag or of its environment variable, whichever a user gave, or
+// nothing if it is not given.
+func (g *Given) Set(flag string) (name string) {
+	for _, element := range g.elements {
+		if clause, ok := element.Clause.(*kingpin.FlagClause); ok && clause.Model().Name == flag {
+			return "--" + flag
+		}
+	}
+	for _, model := range g.app.Model().Flags {
+		if model.Name == flag && model.Envar != "" && os.Getenv(model.Envar) != "" {
+			return model.Envar
+		}
+	}
+	return ""
+}
+
 // Find returns the first flag or environment variable, also of a proxy, whose text matches.
 func (g *Given) Find(matches func(text string) bool) (name string, found bool) {
 	for _, element := range g.elements {

@@ -44,7 +44,8 @@ func Duration(text string, minimum time.Duration) (time.Duration, error) {
 }
 
 // BaseURL parses the base URL of an API, http or https. White space around it is ignored.
-func BaseURL(text string) (*url.URL, error) {
+// keySetting is the setting for the API key.
+func BaseURL(text, keySetting string) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimSpace(text))
 	switch {
 	case err != nil:
@@ -52,7 +53,7 @@ func BaseURL(text string) (*url.URL, error) {
 	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
 		return nil, errors.New("is not an http or https URL; write it like https://app.chatwize.ai")
 	case u.User != nil:
-		return nil, errors.New("has a user name or password; the API accepts only a key, from --chatwize.token-file")
+		return nil, errors.New("has a user name or password; the API accepts only a key, from " + keySetting)
 	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/api/v1"):
 		return nil, errors.New("has the path of the API itself; remove /api/v1")
 	case u.RawQuery != "", u.Fragment != "":

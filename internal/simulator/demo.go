@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"fmt"
 	"math"
 	"net/http"
 	"time"
@@ -14,7 +15,7 @@ const (
 	DemoWithoutLeads = "b7a6c5d4e3f2410f9e8d7c6b5a493827"
 )
 
-// Demo returns an account with five chatbots, which have had sessions for seven weeks
+// Demo returns the n-th of several accounts with five chatbots, which have had sessions for seven weeks
 // before start and go on:
 //   - a shop with a pattern of days and weeks,
 //   - a product launch that took off two days ago,
@@ -22,25 +23,26 @@ const (
 //     every five minutes,
 //   - a help centre without a session for two days,
 //   - a landing page without a lead for three days.
-func Demo(key string, start time.Time) *Account {
+func Demo(key string, start time.Time, n int) *Account {
+	seed := uint64(100 * n) // so that accounts differ
 	begin := start.AddDate(0, 0, -49)
 	twoDaysAgo, threeDaysAgo := start.AddDate(0, 0, -2), start.AddDate(0, 0, -3)
 	shop := Arrivals{
-		Seed: 1, Start: begin, PerHour: weekly(daily(40, 0.8), 1.3), Lead: 0.12, Verified: 0.03,
+		Seed: seed + 1, Start: begin, PerHour: weekly(daily(40, 0.8), 1.3), Lead: 0.12, Verified: 0.03,
 	}
 	launch := Arrivals{
-		Seed: 2, Start: begin, PerHour: takeOff(1200, twoDaysAgo), Lead: 0.3, Verified: 0.01,
+		Seed: seed + 2, Start: begin, PerHour: takeOff(1200, twoDaysAgo), Lead: 0.3, Verified: 0.01,
 	}
 	desk := Arrivals{
-		Seed: 3, Start: begin, PerHour: weekly(daily(6, 0.9), 0.4), Lead: 0.05, Verified: 0.7,
+		Seed: seed + 3, Start: begin, PerHour: weekly(daily(6, 0.9), 0.4), Lead: 0.05, Verified: 0.7,
 	}
 	help := Arrivals{
-		Seed: 4, Start: begin, PerHour: until(twoDaysAgo, weekly(daily(20, 0.7), 0.5)), Lead: 0.08, Verified: 0.2,
+		Seed: seed + 4, Start: begin, PerHour: until(twoDaysAgo, weekly(daily(20, 0.7), 0.5)), Lead: 0.08, Verified: 0.2,
 	}
 	landing := Arrivals{
-		Seed: 5, Start: begin, PerHour: weekly(daily(15, 0.6), 0.8), Lead: 0.25, LeadsEnd: threeDaysAgo, Verified: 0.02,
+		Seed: seed + 5, Start: begin, PerHour: weekly(daily(15, 0.6), 0.8), Lead: 0.25, LeadsEnd: threeDaysAgo, Verified: 0.02,
 	}
-	return &Account{
+	account := &Account{
 		Key: key,
 		Chatbots: []Chatbot{
 			{UUID: "7f5e5376dbf045cd8c72c60f428653d1", Name: "Shop", Sessions: shop.Sessions},
@@ -56,6 +58,20 @@ func Demo(key string, start time.Time) *Account {
 			{UUID: DemoWithoutLeads, Name: "Landing page", Sessions: landing.Sessions},
 		},
 	}
+	for i := range account.Chatbots {
+		account.Chatbots[i].UUID = ofAccount(account.Chatbots[i].UUID, n)
+	}
+	return account
+}
+
+// ofAccount returns the UUID of a chatbot in the n-th account: that of the first account
+// itself, else another one.
+func ofAccount(uuid string, n int) string {
+	if n == 0 {
+		return uuid
+	}
+	const digits = 6
+	return fmt.Sprintf("%0*x", digits, n) + uuid[digits:]
 }
 
 // daily returns a rate with a daily pattern around mean, in UTC: lowest at 3:00, highest

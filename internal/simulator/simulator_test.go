@@ -210,7 +210,7 @@ func TestBrokenBodies(t *testing.T) {
 // A growing account keeps the sessions it has had, gets new ones as its clock goes
 // on, and a session's lead never goes away.
 func TestDemo(t *testing.T) {
-	account := simulator.Demo("key", midnight)
+	account := simulator.Demo("key", midnight, 0)
 	if len(account.Chatbots) != 5 {
 		t.Fatalf("there are %d chatbots, want 5", len(account.Chatbots))
 	}

@@ -15,12 +15,13 @@ import (
 // sharingTime is how long after its first scrape a page may be shared.
 const sharingTime = time.Second
 
-// pages makes pages of metrics. Scrapes with the same timeout share a page if they
+// pages makes pages of metrics. Scrapes of the same account with the same timeout share a page if they
 // overlap and begin within a second. So the memory of a page is needed once, whatever
 // the number of scrapes.
 type pages struct {
-	// fetch fetches what a page shows. It returns a function that makes its metrics.
-	fetch func(context.Context) prometheus.GathererFunc
+	// fetch fetches what the page of an account shows, or that of all if it is empty. It
+	// returns a function that makes its metrics.
+	fetch func(ctx context.Context, account string) prometheus.GathererFunc
 	// encode returns the response to a request, compressed. Its body is written to the
 	// buffer.
 	encode func(*http.Request, prometheus.GathererFunc, *bytes.Buffer) *response
@@ -29,12 +30,18 @@ type pages struct {
 	buffer   bytes.Buffer
 
 	mutex sync.Mutex
-	open  map[time.Duration]*page // that can be shared, by timeout
+	open  map[pageKey]*page // that can be shared
+}
+
+// pageKey is what scrapes must have in common to share a page.
+type pageKey struct {
+	account string        // whose metrics are shown; empty: all
+	timeout time.Duration // 0 if there is none
 }
 
 // page is a page of metrics that several scrapes may share.
 type page struct {
-	timeout time.Duration // of its scrapes, 0 if they have none
+	pageKey
 	begun   time.Time
 	cancel  context.CancelFunc // ends fetching
 	expiry  *time.Timer        // ends sharing
@@ -50,8 +57,8 @@ type page struct {
 }
 
 // serve serves a page, unless the client disconnects. w must be of [gzhttp].
-func (s *pages) serve(w http.ResponseWriter, r *http.Request, timeout time.Duration) {
-	p := s.join(r.Context(), timeout)
+func (s *pages) serve(w http.ResponseWriter, r *http.Request, key pageKey) {
+	p := s.join(r.Context(), key)
 	defer s.leave(p)
 	made := s.wait(r, p)
 	if made == nil {
@@ -65,12 +72,12 @@ func (s *pages) serve(w http.ResponseWriter, r *http.Request, timeout time.Durat
 }
 
 // join returns the page for a scrape.
-func (s *pages) join(ctx context.Context, timeout time.Duration) *page {
+func (s *pages) join(ctx context.Context, key pageKey) *page {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	p := s.open[timeout]
+	p := s.open[key]
 	if p == nil || time.Since(p.begun) >= sharingTime {
-		p = s.begin(ctx, timeout)
+		p = s.begin(ctx, key)
 	}
 	p.scrapes++
 	p.waiting++
@@ -78,23 +85,23 @@ func (s *pages) join(ctx context.Context, timeout time.Duration) *page {
 }
 
 // begin begins a page. It needs s.mutex.
-func (s *pages) begin(ctx context.Context, timeout time.Duration) *page {
-	p := &page{timeout: timeout, begun: time.Now(), fetched: make(chan struct{}), responses: map[expfmt.Format]func() *response{}}
+func (s *pages) begin(ctx context.Context, key pageKey) *page {
+	p := &page{pageKey: key, begun: time.Now(), fetched: make(chan struct{}), responses: map[expfmt.Format]func() *response{}}
 	// The first scrape may leave before the others.
 	ctx = context.WithoutCancel(ctx)
-	if timeout > 0 {
-		ctx, p.cancel = context.WithTimeout(ctx, timeout)
+	if key.timeout > 0 {
+		ctx, p.cancel = context.WithTimeout(ctx, key.timeout)
 	} else {
 		ctx, p.cancel = context.WithCancel(ctx)
 	}
-	s.open[timeout] = p
+	s.open[key] = p
 	p.expiry = time.AfterFunc(sharingTime, func() {
 		s.mutex.Lock()
 		defer s.mutex.Unlock()
 		s.close(p)
 	})
 	go func() {
-		metrics := s.fetch(ctx)
+		metrics := s.fetch(ctx, key.account)
 		s.mutex.Lock()
 		defer s.mutex.Unlock()
 		p.metrics = metrics
@@ -163,8 +170,8 @@ func (s *pages) leave(p *page) {
 // close ends sharing a page. It needs s.mutex.
 func (s *pages) close(p *page) {
 	p.expiry.Stop()
-	if s.open[p.timeout] == p {
-		delete(s.open, p.timeout)
+	if s.open[p.pageKey] == p {
+		delete(s.open, p.pageKey)
 	}
 	s.drop(p)
 }
@@ -172,7 +179,7 @@ func (s *pages) close(p *page) {
 // drop drops what only further responses need, if there will be none. It needs
 // s.mutex.
 func (s *pages) drop(p *page) {
-	if p.waiting == 0 && s.open[p.timeout] != p {
+	if p.waiting == 0 && s.open[p.pageKey] != p {
 		p.metrics, p.responses = nil, nil
 	}
 }

@@ -108,10 +108,9 @@ func newDiscoveringHandler(t *testing.T, probeOnly bool, list func() (*client.Ch
 	metrics := apimetrics.New(registry)
 	config := newConfig(listingAPI{slowAPI{new(atomic.Int64)}, list}, metrics)
 	handler, err := web.NewHandler(web.Config{
-		Options:   web.Options{TelemetryPath: "/metrics", ProbeOnly: probeOnly},
-		Directory: fetch.NewDiscovery(config, fetch.DiscoveryOptions{Interval: time.Minute, OnAttempt: metrics.SetDiscovery}),
-		Source:    fetch.NewSource(config, fetch.SourceOptions{}),
-		Registry:  registry, Logger: log.NewNopLogger(),
+		Options:  web.Options{TelemetryPath: "/metrics", ProbeOnly: probeOnly},
+		Accounts: oneAccount(config, fetch.NewDiscovery(config, fetch.DiscoveryOptions{Interval: time.Minute, OnAttempt: metrics.SetDiscovery})),
+		Registry: registry, Logger: log.NewNopLogger(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -178,10 +177,9 @@ func TestProbeBudget(t *testing.T) {
 		metrics := apimetrics.New(registry)
 		config := newConfig(foreignAPI{slowAPI{new(atomic.Int64)}}, metrics)
 		handler, err := web.NewHandler(web.Config{
-			Options:   web.Options{TelemetryPath: "/metrics"},
-			Directory: fetch.NewDiscovery(config, fetch.DiscoveryOptions{Interval: time.Minute, OnAttempt: metrics.SetDiscovery}),
-			Source:    fetch.NewSource(config, fetch.SourceOptions{}),
-			Registry:  registry, Logger: log.NewNopLogger(),
+			Options:  web.Options{TelemetryPath: "/metrics"},
+			Accounts: oneAccount(config, fetch.NewDiscovery(config, fetch.DiscoveryOptions{Interval: time.Minute, OnAttempt: metrics.SetDiscovery})),
+			Registry: registry, Logger: log.NewNopLogger(),
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-kit/log"
@@ -17,8 +19,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
 
-	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
 )
 
@@ -27,81 +29,178 @@ type scrapeHandler struct {
 	Config
 	// compressed makes a handler compress its responses.
 	compressed func(http.Handler) http.HandlerFunc
-	families   familyCache
+	families   familyCaches
 	pages      *pages
 }
 
 func newScrapeHandler(config Config, compressed func(http.Handler) http.HandlerFunc) *scrapeHandler {
-	h := &scrapeHandler{Config: config, compressed: compressed}
+	h := &scrapeHandler{Config: config, compressed: compressed, families: newFamilyCaches()}
 	h.handler(nil) // registers its counters, so that the first page has them
-	h.pages = &pages{fetch: h.fetch, encode: h.encode, open: map[time.Duration]*page{}}
+	h.pages = &pages{fetch: h.fetch, encode: h.encode, open: map[pageKey]*page{}}
 	return h
 }
 
 // serveMetrics serves the metrics of the chatbots and of the exporter.
 func (h *scrapeHandler) serveMetrics(w http.ResponseWriter, r *http.Request) {
-	h.pages.serve(w, r, scrapeTimeout(r.Header, h.TimeoutOffset))
+	h.pages.serve(w, r, pageKey{timeout: scrapeTimeout(r.Header, h.TimeoutOffset)})
 }
 
-// fetch fetches the chatbots. It returns a function that makes their metrics and then
-// those of the exporter, which count the fetches of this page.
-func (h *scrapeHandler) fetch(ctx context.Context) prometheus.GathererFunc {
-	var snapshot collector.Snapshot
-	if !h.ProbeOnly {
-		snapshot = h.collector(ctx, h.Directory).Fetch()
+// wantsAccount reports whether a request is for all metrics of an account.
+func (h *scrapeHandler) wantsAccount(r *http.Request) bool {
+	query := r.URL.Query()
+	return h.Accounts().Named() && query.Has(accountParameter) && !query.Has(targetParameter)
+}
+
+// serveAccount serves the metrics of an account.
+func (h *scrapeHandler) serveAccount(w http.ResponseWriter, r *http.Request) {
+	account, err := accountOf(h.Accounts(), r.URL.Query())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
 	}
-	own, ownErr := h.Registry.Gather()
-	return func() ([]*dto.MetricFamily, error) {
-		families, err := h.families.gather(snapshot)
-		// prometheus.Gatherers would check and sort everything once more, which took a
-		// third of a scrape of 1,000 chatbots.
-		return withoutDuplicates(slices.Concat(families, own)), errors.Join(err, ownErr)
+	h.pages.serve(w, r, pageKey{account.Name, scrapeTimeout(r.Header, h.TimeoutOffset)})
+}
+
+// fetched is what a page shows of an account.
+type fetched struct {
+	account  *accounts.Account
+	snapshot collector.Snapshot
+	api      []*dto.MetricFamily // the metrics of requests to the API
+	err      error               // of gathering these
+}
+
+// fetch fetches the chatbots of an account, or of all accounts side by side. It returns a
+// function that makes their metrics and then those of the accounts and of the exporter, which
+// count the fetches of this page.
+func (h *scrapeHandler) fetch(ctx context.Context, name string) prometheus.GathererFunc {
+	set := h.Accounts()
+	h.families.keep(set)
+	all := set.Accounts
+	if name != "" {
+		account, ok := set.Find(name)
+		if !ok {
+			return noMetrics // a reload has just removed it
+		}
+		all = []*accounts.Account{account}
 	}
+	results := make([]fetched, len(all))
+	fetchOne := func(i int) {
+		results[i].account = all[i]
+		if !h.ProbeOnly || name != "" {
+			results[i].snapshot = snapshotOf(ctx, all[i], all[i].Directory)
+		}
+		results[i].api, results[i].err = all[i].Metrics.Gather()
+	}
+	var fetches sync.WaitGroup
+	for i := range all[:max(0, len(all)-1)] {
+		fetches.Go(func() { fetchOne(i) })
+	}
+	if len(all) > 0 {
+		fetchOne(len(all) - 1) // the only one of a single account
+	}
+	fetches.Wait()
+	var own []*dto.MetricFamily
+	var ownErr error
+	if name == "" {
+		own, ownErr = h.Registry.Gather()
+	}
+	return func() ([]*dto.MetricFamily, error) { return h.gather(results, own, ownErr) }
+}
+
+func noMetrics() ([]*dto.MetricFamily, error) { return nil, nil }
+
+// gather returns the families of what was fetched, each once: sorted or, without names of
+// accounts, those of chatbots before the others. Accounts that were removed meanwhile are left out, as the end
+// of their fetches is no failure.
+func (h *scrapeHandler) gather(results []fetched, own []*dto.MetricFamily, ownErr error) ([]*dto.MetricFamily, error) {
+	errs, named := []error{ownErr}, false
+	chatbots, others := make([][]*dto.MetricFamily, 0, len(results)), [][]*dto.MetricFamily{own}
+	for _, result := range results {
+		if result.account.Removed() {
+			continue
+		}
+		named = named || result.account.Name != ""
+		families, err := h.families.of(result.account).gather(result.snapshot)
+		chatbots, others = append(chatbots, families), append(others, result.api)
+		errs = append(errs, err, result.err)
+	}
+	if named {
+		chatbots, others = nil, append(others, chatbots...)
+	}
+	ofChatbots, err := merge(chatbots...)
+	ofOthers, otherErr := merge(others...)
+	return withoutDuplicates(slices.Concat(ofChatbots, ofOthers)), errors.Join(append(errs, err, otherErr)...)
 }
 
 // serveProbe serves the metrics of one chatbot.
 func (h *scrapeHandler) serveProbe(w http.ResponseWriter, r *http.Request) {
-	targets := r.URL.Query()["target"]
-	if len(targets) != 1 || targets[0] == "" {
-		http.Error(w, "give one target, as in "+probePath+"?target=UUID", http.StatusBadRequest)
-		return
-	}
-	if !client.IsUUID(targets[0]) {
-		http.Error(w, "the target is not a UUID; write 32 hexadecimal digits, with or without dashes", http.StatusBadRequest)
+	set, query := h.Accounts(), r.URL.Query()
+	target, err := targetOf(set, query)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	ctx, cancel := scrapeContext(r, h.TimeoutOffset)
 	defer cancel()
-	chatbot, standing := h.Directory.Chatbot(ctx, targets[0])
+	account, err := h.accountOfTarget(ctx, set, query, target)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	chatbot, standing := account.Directory.Chatbot(ctx, target)
 	var snapshot collector.Snapshot
 	switch standing {
 	case fetch.Unlisted:
-		http.Error(w, "the target is not one of the chatbots of this exporter, which "+discoveryPath+" lists", http.StatusBadRequest)
+		http.Error(w, "the target is not one of the chatbots of this "+listerOf(set)+", which "+discoveryPath+" lists", http.StatusBadRequest)
 		return
 	case fetch.Unverified:
-		result := h.Source.FetchUnverified(ctx, chatbot)
+		result := account.Source.FetchUnverified(ctx, chatbot)
 		if errors.Is(result.Err, fetch.ErrNoBudget) {
 			http.Error(w, "too many targets were not chatbots of the account; try again in a few seconds", http.StatusServiceUnavailable)
 			return
 		}
 		snapshot = collector.Snapshot{{Chatbot: chatbot, Result: result}}
 	default:
-		snapshot = h.collector(ctx, fetch.Configured{chatbot}).Fetch()
+		snapshot = snapshotOf(ctx, account, fetch.Configured{chatbot})
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(snapshot)
 	h.handler(func() ([]*dto.MetricFamily, error) {
 		families, err := registry.Gather()
-		if r.Context().Err() != nil {
-			return nil, nil //nolint:nilerr // the client has disconnected
+		if r.Context().Err() != nil || account.Removed() {
+			return nil, nil //nolint:nilerr // the client has disconnected, or the account is gone
 		}
+		addAccount(families, account.Name)
 		return families, err
 	}).ServeHTTP(w, r)
 }
 
-// collector returns the collector of a scrape.
-func (h *scrapeHandler) collector(ctx context.Context, chatbots collector.Lister) collector.Collector {
-	return collector.Collector{Context: ctx, Chatbots: chatbots, Source: h.Source, Logger: h.Logger}
+// accountOfTarget returns the account that a probe is for: the one it names or, without a
+// name, the only one that lists the target. It returns an error for the client.
+func (h *scrapeHandler) accountOfTarget(ctx context.Context, set *accounts.Set, query url.Values, target string) (*accounts.Account, error) {
+	switch {
+	case !set.Named() && len(set.Accounts) == 1:
+		return set.Accounts[0], nil
+	case query.Has(accountParameter):
+		return accountOf(set, query)
+	}
+	having := set.Having(ctx, target)
+	switch len(having) {
+	case 0:
+		return nil, errors.New("no account lists the target, as far as the lists are known; add the account, as in " + probePath + "?account=NAME&target=UUID")
+	case 1:
+		return having[0], nil
+	}
+	var names []string
+	for _, account := range having {
+		names = append(names, strconv.Quote(account.Name))
+	}
+	return nil, errors.New("several accounts have the target; add one of them as account: " + strings.Join(names, ", "))
+}
+
+// snapshotOf fetches chatbots of an account.
+func snapshotOf(ctx context.Context, account *accounts.Account, chatbots collector.Lister) collector.Snapshot {
+	return collector.Collector{Context: ctx, Chatbots: chatbots, Source: account.Source, Logger: account.Logger}.Fetch()
 }
 
 // encode returns the response with the metrics that gather returns, compressed, as it may

@@ -1,10 +1,14 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
+	"sync"
+	"time"
 
-	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 )
 
 // targetGroup is an element of the response to Prometheus's HTTP service discovery.
@@ -15,22 +19,52 @@ type targetGroup struct {
 	Labels  map[string]string `json:"labels"`
 }
 
+// listTimeout is the maximum duration of the lists of several accounts. An account whose list
+// is not there in half of it is left out: Prometheus would wait for a minute at most, and
+// without an answer get no new chatbot of any account.
+const listTimeout = 20 * time.Second
+
 // serviceDiscovery serves the chatbots to Prometheus's HTTP service discovery.
 // Prometheus keeps its targets if the status is not 200.
-type serviceDiscovery struct{ directory fetch.Directory }
+type serviceDiscovery struct{ accounts func() *accounts.Set }
 
 func (s serviceDiscovery) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	chatbots, err := s.directory.Chatbots(r.Context())
-	if err != nil {
+	set := s.accounts()
+	if query := r.URL.Query(); set.Named() && query.Has(accountParameter) {
+		account, err := accountOf(set, query)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		set = accounts.NewSet(account)
+	}
+	ctx := r.Context()
+	if len(set.Accounts) > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, listTimeout)
+		defer cancel()
+	}
+	lists := make([][]client.Chatbot, len(set.Accounts))
+	errs := make([]error, len(set.Accounts))
+	var fetches sync.WaitGroup
+	for i, account := range set.Accounts {
+		fetches.Go(func() { lists[i], errs[i] = account.Directory.Chatbots(ctx) })
+	}
+	fetches.Wait()
+	groups, known := []targetGroup{}, false
+	for i, account := range set.Accounts {
+		known = known || errs[i] == nil
+		for _, chatbot := range lists[i] {
+			labels := map[string]string{"__meta_chatwize_chatbot_name": chatbot.NameOrUUID()}
+			if account.Name != "" {
+				labels["__meta_chatwize_account"] = account.Name
+			}
+			groups = append(groups, targetGroup{Targets: []string{chatbot.UUID}, Labels: labels})
+		}
+	}
+	if !known {
 		http.Error(w, "the chatbots could not be discovered; the log of the exporter says why", http.StatusServiceUnavailable)
 		return
-	}
-	groups := make([]targetGroup, 0, len(chatbots))
-	for _, chatbot := range chatbots {
-		groups = append(groups, targetGroup{
-			Targets: []string{chatbot.UUID},
-			Labels:  map[string]string{"__meta_chatwize_chatbot_name": chatbot.NameOrUUID()},
-		})
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(groups)

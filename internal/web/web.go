@@ -19,9 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/chatwize-exporter/chatwize_exporter/client"
-	"github.com/chatwize-exporter/chatwize_exporter/collector"
-	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 )
 
 // Options are the settings of the handler.
@@ -39,20 +37,13 @@ type Options struct {
 	MaxRequests int
 }
 
-// Source fetches chatbots, as [fetch.Source] does.
-type Source interface {
-	collector.Fetcher
-	// FetchUnverified fetches a chatbot that is on no list.
-	FetchUnverified(ctx context.Context, chatbot client.Chatbot) fetch.Result
-}
-
 // Config is what the handler serves.
 type Config struct {
 	Options
-	// Directory knows the chatbots.
-	Directory fetch.Directory
-	// Source fetches them.
-	Source Source
+	// Accounts returns the accounts to serve, as [accounts.Manager.Current] does.
+	Accounts func() *accounts.Set
+	// Reload reads the configuration file again; nil if there is none.
+	Reload func(context.Context) error
 	// Registry holds the metrics of the exporter itself. The handlers add theirs.
 	Registry *prometheus.Registry
 	Logger   log.Logger
@@ -64,6 +55,7 @@ const (
 	readyPath     = "/-/ready"
 	probePath     = "/probe"
 	discoveryPath = "/sd"
+	reloadPath    = "/-/reload"
 )
 
 // maxOthers is the maximum number of requests at a time for the landing page and for
@@ -92,8 +84,19 @@ func NewHandler(config Config) (http.Handler, error) {
 	get := func(path string, handler http.Handler) { mux.Handle("GET "+path, handler) }
 	get(exactly(config.TelemetryPath),
 		promhttp.InstrumentMetricHandler(config.Registry, limitMetrics(compressed(http.HandlerFunc(scrapes.serveMetrics)))))
-	get(probePath, limitProbes(buffered(compressed(http.HandlerFunc(scrapes.serveProbe)))))
-	get(discoveryPath, limitOthers(buffered(compressed(serviceDiscovery{config.Directory}))))
+	account := limitMetrics(compressed(http.HandlerFunc(scrapes.serveAccount)))
+	probe := limitProbes(buffered(compressed(http.HandlerFunc(scrapes.serveProbe))))
+	get(probePath, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if scrapes.wantsAccount(r) {
+			account.ServeHTTP(w, r)
+		} else {
+			probe.ServeHTTP(w, r)
+		}
+	}))
+	get(discoveryPath, limitOthers(buffered(compressed(serviceDiscovery{config.Accounts}))))
+	if config.Reload != nil {
+		mux.Handle("POST "+reloadPath, http.NewCrossOriginProtection().Handler(limitOthers(reloader{config.Reload})))
+	}
 	get(healthyPath, http.HandlerFunc(serveOK))
 	get(readyPath, http.HandlerFunc(serveOK))
 	if config.TelemetryPath != "/" {
@@ -111,7 +114,7 @@ func CheckTelemetryPath(path string) error {
 	switch {
 	case !strings.HasPrefix(path, "/"):
 		return errors.New("must begin with a slash, such as /metrics")
-	case slices.Contains([]string{healthyPath, readyPath, probePath, discoveryPath}, path):
+	case slices.Contains([]string{healthyPath, readyPath, reloadPath, probePath, discoveryPath}, path):
 		return errors.New("is taken by another page; choose another path, such as /metrics")
 	case path != "/" && path != "/"+strings.Trim(pathpkg.Clean(path), "/"), strings.ContainsAny(path, "{} \t?#%"):
 		return errors.New("must be a plain path, such as /metrics")

@@ -26,6 +26,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/apimetrics"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
@@ -72,15 +73,27 @@ func newConfig(api fetch.API, metrics *apimetrics.Metrics) fetch.Config {
 	return fetch.Config{API: api, Gate: fetch.NewGate(4, 30*time.Second), Failures: fetch.NewFailures(metrics.CountFailure, log.NewNopLogger()), Logger: log.NewNopLogger()}
 }
 
+// oneAccount returns the accounts of a handler: one without a name.
+func oneAccount(config fetch.Config, directory fetch.Directory) func() *accounts.Set {
+	account := newAccount("", config, directory)
+	return func() *accounts.Set { return accounts.NewSet(account) }
+}
+
+func newAccount(name string, config fetch.Config, directory fetch.Directory) *accounts.Account {
+	return &accounts.Account{
+		Name: name, Source: fetch.NewSource(config, fetch.SourceOptions{}), Directory: directory,
+		Metrics: prometheus.NewRegistry(), Logger: config.Logger,
+	}
+}
+
 // newHandlerWith completes a Config, whose default path is /metrics.
 func newHandlerWith(t *testing.T, api fetch.API, config web.Config, chatbots ...client.Chatbot) http.Handler {
 	t.Helper()
-	config.Source = fetch.NewSource(newConfig(api, apimetrics.New(config.Registry)), fetch.SourceOptions{})
 	if config.Logger == nil {
 		config.Logger = log.NewNopLogger()
 	}
 	config.TelemetryPath = cmp.Or(config.TelemetryPath, "/metrics")
-	config.Directory = fetch.Configured(chatbots)
+	config.Accounts = oneAccount(newConfig(api, apimetrics.New(config.Registry)), fetch.Configured(chatbots))
 	config.TimeoutOffset = 500 * time.Millisecond
 	handler, err := web.NewHandler(config)
 	if err != nil {
