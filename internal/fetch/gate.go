@@ -108,6 +108,9 @@ func (g *Gate) isClosed() bool { return g.open.Err() != nil }
 func (g *Gate) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(g.open, func() { cancel(errClosed) })
+	if g.isClosed() {
+		cancel(errClosed) // now, not in a goroutine
+	}
 	return ctx, func() {
 		stop()
 		cancel(nil)

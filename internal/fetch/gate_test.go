@@ -291,3 +291,53 @@ func TestPauseAfterLeaving(t *testing.T) {
 		})
 	}
 }
+
+// New limits hold for what begins from then on, and those who wait for a slot do not wait for
+// one that is there.
+func TestSetLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := fetch.NewGate(1, time.Minute)
+		running, most := 0, 0
+		var mutex sync.Mutex
+		add := func(n int) {
+			mutex.Lock()
+			defer mutex.Unlock()
+			running += n
+			most = max(most, running)
+		}
+		fetchAll := func(n int) (ended []time.Duration) {
+			begun := time.Now()
+			var fetches sync.WaitGroup
+			for range n {
+				fetches.Go(func() {
+					_, err := fetch.Do(t.Context(), gate, "", func(ctx context.Context) (int, error) {
+						add(1)
+						defer add(-1)
+						select {
+						case <-time.After(10 * time.Second):
+							return 0, nil
+						case <-ctx.Done():
+							return 0, &client.Error{Reason: client.Timeout, Err: ctx.Err()}
+						}
+					})
+					mutex.Lock()
+					defer mutex.Unlock()
+					if ended = append(ended, time.Since(begun)); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+						t.Error(err)
+					}
+				})
+			}
+			fetches.Wait()
+			return ended
+		}
+		time.AfterFunc(5*time.Second, func() { gate.SetLimits(3, time.Minute) })
+		if got, want := fetchAll(3), []time.Duration{10 * time.Second, 15 * time.Second, 15 * time.Second}; !slices.Equal(got, want) || most != 3 {
+			t.Errorf("ended after %v, want %v; %d at a time", got, want, most)
+		}
+		most = 0
+		time.AfterFunc(5*time.Second, func() { gate.SetLimits(1, 4*time.Second) })
+		if got, want := fetchAll(5), []time.Duration{10 * time.Second, 10 * time.Second, 10 * time.Second, 14 * time.Second, 18 * time.Second}; !slices.Equal(got, want) || most != 3 {
+			t.Errorf("ended after %v, want %v; %d at a time", got, want, most)
+		}
+	})
+}
