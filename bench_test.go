@@ -78,7 +78,14 @@ func scrapeAll(b *testing.B, base string, n int, account accounts.Config, encodi
 		account.Chatbots = append(account.Chatbots, client.Chatbot{UUID: uuid(i), Name: fmt.Sprint("Chatbot ", i)})
 	}
 	account.Key, account.Timeout = accounts.InlineKey(key), time.Minute
-	handler := handlerOf(b, web.Options{TelemetryPath: "/metrics"}, log.NewNopLogger(), account)
+	return scrapeConfigs(b, []accounts.Config{account}, encoding, want)
+}
+
+// scrapeConfigs measures scrapes, in a content encoding, of accounts; the first must show
+// want. It returns the page of the first.
+func scrapeConfigs(b *testing.B, configs []accounts.Config, encoding, want string) string {
+	b.Helper()
+	handler := handlerOf(b, web.Options{TelemetryPath: "/metrics"}, log.NewNopLogger(), configs...)
 	request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	// The first scrape opens connections and fills caches. Its page is checked; the
 	// later ones only have a similar length.
@@ -178,6 +185,50 @@ func BenchmarkThousand(b *testing.B) {
 			if series := strings.Count(page, `{chatbot="`); series != 34*n {
 				b.Errorf("got %d series", series)
 			}
+		})
+	}
+}
+
+// BenchmarkAccounts compares a scrape of 100 accounts with ten chatbots each with one of an
+// account with 1,000 chatbots, at the same number of requests at a time. Each chatbot has all
+// metrics.
+func BenchmarkAccounts(b *testing.B) {
+	const size, n = 100, 10
+	account := &simulator.Account{Key: key, Chatbots: []simulator.Chatbot{
+		{UUID: shop, Sessions: simulator.Uniform(500, time.Now().Add(-500*2*time.Hour), 2*time.Hour)},
+	}}
+	request := httptest.NewRequest(http.MethodGet, "/api/v1/chatbot/"+shop+"/sessions", nil)
+	request.Header.Set("Authorization", "Bearer "+key)
+	list := httptest.NewRecorder()
+	account.ServeHTTP(list, request)
+	for _, latency := range []time.Duration{0, 20 * time.Millisecond} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(latency)
+			_, _ = w.Write(list.Body.Bytes())
+		}))
+		b.Cleanup(server.Close)
+		address, err := url.Parse(server.URL)
+		if err != nil {
+			b.Fatal(err)
+		}
+		config := accounts.Config{URL: address, Key: accounts.InlineKey(key), Timeout: time.Minute}
+		buffers := &client.Buffers{}
+		one, many := config, []accounts.Config{}
+		one.Concurrency, config.Concurrency = size, 1
+		for i := range size {
+			next := config
+			next.Name, next.Buffers = fmt.Sprintf("account-%d", i), buffers
+			for j := range n {
+				next.Chatbots = append(next.Chatbots, client.Chatbot{UUID: uuid(i*n + j), Name: fmt.Sprint("Chatbot ", j)})
+			}
+			many, one.Chatbots = append(many, next), append(one.Chatbots, next.Chatbots...)
+		}
+		last := `chatbot="` + uuid(size*n-1) + `"`
+		b.Run(fmt.Sprint("one/", latency), func(b *testing.B) {
+			scrapeConfigs(b, []accounts.Config{one}, "gzip", `chatwize_up{`+last+`} 1`)
+		})
+		b.Run(fmt.Sprint("many/", latency), func(b *testing.B) {
+			scrapeConfigs(b, many, "gzip", `chatwize_up{account="account-99",`+last+`} 1`)
 		})
 	}
 }

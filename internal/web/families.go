@@ -57,23 +57,31 @@ func (c *familyCaches) keep(set *accounts.Set) {
 // sorting 10,000 metrics takes longer than writing them.
 type familyCache struct {
 	account  string // its name, or empty
+	registry *prometheus.Registry
 	snapshot collector.Snapshot
 	families []*dto.MetricFamily // of snapshot, nil if there is none
 }
+
+// Describe sends the descriptors of all metrics of chatbots.
+func (*familyCache) Describe(descs chan<- *prometheus.Desc) { collector.Snapshot{}.Describe(descs) }
+
+// Collect sends the metrics of the snapshot.
+func (c *familyCache) Collect(metrics chan<- prometheus.Metric) { c.snapshot.Collect(metrics) }
 
 // gather returns the metric families of a snapshot, which must not be changed.
 func (c *familyCache) gather(snapshot collector.Snapshot) ([]*dto.MetricFamily, error) {
 	if c.families != nil && slices.Equal(c.snapshot, snapshot) {
 		return c.families, nil
 	}
-	registry := prometheus.NewRegistry()
-	if err := registry.Register(snapshot); err != nil {
-		return nil, err
+	if c.registry == nil {
+		c.registry = prometheus.NewRegistry()
+		c.registry.MustRegister(c)
 	}
-	families, err := registry.Gather()
+	c.snapshot = snapshot
+	families, err := c.registry.Gather()
 	addAccount(families, c.account)
-	if err == nil {
-		c.snapshot, c.families = snapshot, families
+	if c.families = families; err != nil {
+		c.families = nil
 	}
 	return families, err
 }
@@ -85,12 +93,20 @@ func addAccount(families []*dto.MetricFamily, name string) {
 	if name == "" {
 		return
 	}
-	key := accounts.Label
-	label := &dto.LabelPair{Name: &key, Value: &name}
+	n := 0
 	for _, family := range families {
 		for _, metric := range family.GetMetric() {
-			labels := make([]*dto.LabelPair, 0, len(metric.GetLabel())+1)
-			metric.Label = append(append(labels, label), metric.GetLabel()...) // sorted: it is the first
+			n += 1 + len(metric.GetLabel())
+		}
+	}
+	key := accounts.Label
+	label := &dto.LabelPair{Name: &key, Value: &name}
+	all := make([]*dto.LabelPair, 0, n) // one allocation for all metrics
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			first := len(all)
+			all = append(append(all, label), metric.GetLabel()...) // sorted: it is the first
+			metric.Label = all[first:len(all):len(all)]
 		}
 	}
 }
