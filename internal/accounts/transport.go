@@ -80,15 +80,27 @@ func newReplaceable(first http.RoundTripper) *transport {
 
 // RoundTrip sends a request.
 func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
-	return (*t.current.Load()).RoundTrip(request)
+	used := t.current.Load()
+	response, err := (*used).RoundTrip(request)
+	if t.current.Load() != used {
+		closeIdle(*used) // it has been replaced meanwhile
+	}
+	return response, err
 }
 
 // replace makes further requests use next. Connections of the transport before are closed
-// as soon as no request uses them.
+// when no request uses them.
 func (t *transport) replace(next http.RoundTripper) { closeIdle(*t.current.Swap(&next)) }
 
-// close closes idle connections, and others as soon as no request uses them.
-func (t *transport) close() { closeIdle(*t.current.Load()) }
+// close makes further requests fail. Connections are closed when no request uses them.
+func (t *transport) close() { t.replace(closed{}) }
+
+// closed is the transport of an account that was removed.
+type closed struct{}
+
+func (closed) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("the account was removed")
+}
 
 func closeIdle(t http.RoundTripper) {
 	if closer, ok := t.(interface{ CloseIdleConnections() }); ok {
