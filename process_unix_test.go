@@ -189,3 +189,27 @@ func TestBackfillFileTooLarge(t *testing.T) {
 		t.Errorf("the earlier file is %q, %v", content, err)
 	}
 }
+
+// SIGHUP reloads the file of accounts.
+func TestHangupReloads(t *testing.T) {
+	a := newAgency(t)
+	command := command(t, nil, "--config.file="+a.file, "--web.listen-address=127.0.0.1:0")
+	e := startProcess(t, command)
+	for _, test := range []struct{ account, want string }{
+		{"foreign", `added=foreign changed= removed="acme, bolt"`},
+		{"missing", "the accounts stay as they were"},
+		{"bolt", "added=bolt changed= removed=foreign"},
+	} {
+		a.writeAccounts(t, test.account)
+		if err := command.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		e.log.waitFor(t, test.want)
+	}
+	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if status := e.wait(); status != 0 {
+		t.Errorf("exit status %d: %s", status, e.log)
+	}
+}
