@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/klauspost/compress/gzhttp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 )
@@ -60,14 +59,8 @@ type page struct {
 func (s *pages) serve(w http.ResponseWriter, r *http.Request, key pageKey) {
 	p := s.join(r.Context(), key)
 	defer s.leave(p)
-	made := s.wait(r, p)
-	if made == nil {
-		return
-	}
-	if _, gzip := w.(*gzhttp.GzipResponseWriter); gzip {
-		made.send(w)
-	} else {
-		made.sendUncompressed(w)
+	if made := s.wait(r, p); made != nil {
+		made.sendTo(w)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/klauspost/compress/gzhttp"
 	"github.com/klauspost/compress/gzip"
 )
 
@@ -20,18 +21,10 @@ type response struct {
 	uncompressed int
 }
 
-// record returns the response of a handler. Its body is written to buffer.
-func record(handler http.Handler, r *http.Request, buffer *bytes.Buffer) *response {
-	recorded := &response{header: http.Header{}, status: http.StatusOK, body: buffer}
-	handler.ServeHTTP(recorded, r)
-	return recorded
-}
-
 func (r *response) Header() http.Header         { return r.header }
 func (r *response) WriteHeader(status int)      { r.status = status }
 func (r *response) Write(p []byte) (int, error) { return r.body.Write(p) }
 
-// send writes the response. It may be called concurrently.
 func (r *response) send(w http.ResponseWriter) {
 	maps.Copy(w.Header(), r.header)
 	w.Header().Set("Content-Length", strconv.Itoa(r.body.Len()))
@@ -39,10 +32,9 @@ func (r *response) send(w http.ResponseWriter) {
 	_, _ = w.Write(r.body.Bytes())
 }
 
-// sendUncompressed writes the response for a client that does not accept gzip. It may be
-// called concurrently.
-func (r *response) sendUncompressed(w http.ResponseWriter) {
-	if r.header.Get("Content-Encoding") != "gzip" {
+// sendTo writes the response to w, which must be of [gzhttp]. It may be called concurrently.
+func (r *response) sendTo(w http.ResponseWriter) {
+	if _, accepted := w.(*gzhttp.GzipResponseWriter); accepted || r.header.Get("Content-Encoding") != "gzip" {
 		r.send(w)
 		return
 	}
@@ -70,13 +62,29 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// compressor makes a handler compress its responses if the client accepts that.
+type compressor func(http.Handler) http.HandlerFunc
+
+// record returns the response of a handler, compressed, as it may be needed for long: by a
+// slow reader, or by many. Its body is written to buffer.
+func (c compressor) record(handler http.Handler, r *http.Request, buffer *bytes.Buffer) *response {
+	r = r.Clone(r.Context())
+	r.Header.Set("Accept-Encoding", "gzip")
+	recorded := &response{header: http.Header{}, status: http.StatusOK, body: buffer}
+	counted := func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(&countingWriter{w, &recorded.uncompressed}, r)
+	}
+	c(http.HandlerFunc(counted)).ServeHTTP(recorded, r)
+	return recorded
+}
+
 // buffered returns a handler that writes the response of next as a whole, so that a
-// slow reader holds nothing but its bytes.
-func buffered(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		recorded := record(next, r, new(bytes.Buffer))
+// slow reader holds nothing but its compressed bytes.
+func (c compressor) buffered(next http.Handler) http.Handler {
+	return c(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		recorded := c.record(next, r, new(bytes.Buffer))
 		if r.Context().Err() == nil { // else the client has disconnected
-			recorded.send(w)
+			recorded.sendTo(w)
 		}
-	})
+	}))
 }

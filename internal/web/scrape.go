@@ -27,13 +27,12 @@ import (
 // scrapeHandler serves metrics.
 type scrapeHandler struct {
 	Config
-	// compressed makes a handler compress its responses.
-	compressed func(http.Handler) http.HandlerFunc
+	compressed compressor
 	families   familyCaches
 	pages      *pages
 }
 
-func newScrapeHandler(config Config, compressed func(http.Handler) http.HandlerFunc) *scrapeHandler {
+func newScrapeHandler(config Config, compressed compressor) *scrapeHandler {
 	h := &scrapeHandler{Config: config, compressed: compressed, families: newFamilyCaches()}
 	h.handler(nil) // registers its counters, so that the first page has them
 	h.pages = &pages{fetch: h.fetch, encode: h.encode, open: map[pageKey]*page{}}
@@ -203,18 +202,10 @@ func snapshotOf(ctx context.Context, account *accounts.Account, chatbots collect
 	return collector.Collector{Context: ctx, Chatbots: chatbots, Source: account.Source, Logger: account.Logger}.Fetch()
 }
 
-// encode returns the response with the metrics that gather returns, compressed, as it may
-// be needed for long: by a slow reader, or by many. Its body is written to buffer.
+// encode returns the response with the metrics that gather returns, compressed. Its body is
+// written to buffer.
 func (h *scrapeHandler) encode(r *http.Request, gather prometheus.GathererFunc, buffer *bytes.Buffer) *response {
-	r = r.Clone(r.Context())
-	r.Header.Set("Accept-Encoding", "gzip")
-	length := 0
-	counted := func(w http.ResponseWriter, r *http.Request) {
-		h.handler(gather).ServeHTTP(&countingWriter{w, &length}, r)
-	}
-	recorded := record(h.compressed(http.HandlerFunc(counted)), r, buffer)
-	recorded.uncompressed = length
-	return recorded
+	return h.compressed.record(h.handler(gather), r, buffer)
 }
 
 // handler returns a handler that serves what gather returns.

@@ -26,9 +26,13 @@ const listTimeout = 20 * time.Second
 
 // serviceDiscovery serves the chatbots to Prometheus's HTTP service discovery.
 // Prometheus keeps its targets if the status is not 200.
-type serviceDiscovery struct{ accounts func() *accounts.Set }
+type serviceDiscovery struct {
+	accounts func() *accounts.Set
+	// encoding is held while a response is made. One is made at a time, as each takes memory.
+	encoding sync.Mutex
+}
 
-func (s serviceDiscovery) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *serviceDiscovery) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	set := s.accounts()
 	if query := r.URL.Query(); set.Named() && query.Has(accountParameter) {
 		account, err := accountOf(set, query)
@@ -51,6 +55,8 @@ func (s serviceDiscovery) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fetches.Go(func() { lists[i], errs[i] = account.Directory.Chatbots(ctx) })
 	}
 	fetches.Wait()
+	s.encoding.Lock()
+	defer s.encoding.Unlock()
 	groups, known := []targetGroup{}, false
 	for i, account := range set.Accounts {
 		known = known || errs[i] == nil
@@ -67,5 +73,7 @@ func (s serviceDiscovery) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(groups)
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false) // it would make names six times as long
+	_ = encoder.Encode(groups)
 }

@@ -74,10 +74,11 @@ func (o Options) limiters() (metrics, probes, others func(http.Handler) http.Han
 func NewHandler(config Config) (http.Handler, error) {
 	// Prometheus accepts gzip. At this level compression takes a fifth of the time of
 	// promhttp's own, and the page is hardly larger.
-	compressed, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
+	wrapper, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
 	if err != nil {
 		return nil, err
 	}
+	compressed := compressor(wrapper)
 	scrapes := newScrapeHandler(config, compressed)
 	limitMetrics, limitProbes, limitOthers := config.limiters()
 	mux := http.NewServeMux()
@@ -85,7 +86,7 @@ func NewHandler(config Config) (http.Handler, error) {
 	get(exactly(config.TelemetryPath),
 		promhttp.InstrumentMetricHandler(config.Registry, limitMetrics(compressed(http.HandlerFunc(scrapes.serveMetrics)))))
 	account := limitMetrics(compressed(http.HandlerFunc(scrapes.serveAccount)))
-	probe := limitProbes(buffered(compressed(http.HandlerFunc(scrapes.serveProbe))))
+	probe := limitProbes(compressed.buffered(http.HandlerFunc(scrapes.serveProbe)))
 	get(probePath, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if scrapes.wantsAccount(r) {
 			account.ServeHTTP(w, r)
@@ -93,7 +94,7 @@ func NewHandler(config Config) (http.Handler, error) {
 			probe.ServeHTTP(w, r)
 		}
 	}))
-	get(discoveryPath, limitOthers(buffered(compressed(serviceDiscovery{config.Accounts}))))
+	get(discoveryPath, limitOthers(compressed.buffered(&serviceDiscovery{accounts: config.Accounts})))
 	if config.Reload != nil {
 		mux.Handle("POST "+reloadPath, http.NewCrossOriginProtection().Handler(limitOthers(reloader{config.Reload})))
 	}
