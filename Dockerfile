@@ -26,4 +26,6 @@ COPY --from=build /out/chatwize_exporter /bin/
 # Numeric, because runAsNonRoot of Kubernetes cannot resolve user names.
 USER 65532:65532
 EXPOSE 10113
+# It follows the environment variables of the container, but not the arguments.
+HEALTHCHECK --timeout=10s --start-period=10s CMD ["/bin/chatwize_exporter", "healthcheck"]
 ENTRYPOINT ["/bin/chatwize_exporter"]

@@ -20,6 +20,7 @@ import (
 
 	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/flags"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/healthcheck"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/progress"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/secret"
 )
@@ -76,8 +77,10 @@ func runCommand(ctx context.Context, settings *settings, stdout io.Writer, termi
 			return fmt.Errorf("demo: %w", err)
 		}
 		defer stop()
-	} else if err := settings.setKey(ctx, &account); err != nil {
-		return err
+	} else if settings.command != healthcheckCommand {
+		if err := settings.setKey(ctx, &account); err != nil {
+			return err
+		}
 	}
 	if err := settings.checkMisplaced(account.Keys); err != nil {
 		return err
@@ -101,6 +104,8 @@ func runCommand(ctx context.Context, settings *settings, stdout io.Writer, termi
 	case backfillCommand:
 		err := settings.backfill.Run(ctx, newAccount(account, logger), stdout, terminal, logger)
 		return withCommand(backfillCommand, err)
+	case healthcheckCommand:
+		return withCommand(healthcheckCommand, settings.runHealthcheck(ctx))
 	default:
 		return serve(ctx, settings, account, logger, slogger)
 	}
@@ -112,6 +117,25 @@ func runCheck(ctx context.Context, settings *settings, account accounts.Config, 
 		err = errFailed
 	}
 	return withCommand(checkCommand, err)
+}
+
+// runHealthcheck asks the exporter at --url or, without it, where the same settings would
+// make it listen.
+func (s *settings) runHealthcheck(ctx context.Context) error {
+	if s.healthcheck.URL == "" {
+		config, err := s.readWebConfig()
+		if err != nil {
+			return err
+		}
+		if *s.listen.WebSystemdSocket {
+			return errors.New("systemd has the address; give --url")
+		}
+		addresses := *s.listen.WebListenAddresses
+		if s.healthcheck.URL, err = healthcheck.BaseURL(addresses[0], config.TLSConfig.IsEnabled()); err != nil {
+			return err
+		}
+	}
+	return s.healthcheck.Run(ctx)
 }
 
 // newAccount returns an account whose metrics nobody sees.

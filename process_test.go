@@ -34,7 +34,7 @@ func TestWrongSetting(t *testing.T) {
 		"key as a flag":      {[]string{token}, []string{"--" + key}, "an argument is an unknown flag", help},
 		"key to help with":   {[]string{token}, []string{"help", key}, "help: expects the name of a command, or nothing", help},
 		"web configuration missing": {[]string{token}, []string{chatbot, "--web.config.file=missing.yml"},
-			"--web.config.file: the file cannot be read: ", "; fix that file or remove the flag"},
+			"--web.config.file (CHATWIZE_WEB_CONFIG_FILE): the file cannot be read: ", "; fix that file or remove the setting"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

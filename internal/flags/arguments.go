@@ -3,6 +3,7 @@ package flags
 import (
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -23,10 +24,27 @@ func Parse(app *kingpin.Application, arguments []string) (command string, err er
 	if err := checkHelp(app, arguments); err != nil {
 		return "", err
 	}
+	if err := trimEnvironment(app); err != nil {
+		return "", err
+	}
 	if command, err = app.Parse(arguments); err != nil {
 		return "", unquoted(err)
 	}
 	return command, nil
+}
+
+// trimEnvironment removes white space around the variables of all flags. Files and manifests
+// often have a newline at the end, and kingpin takes variables as they are.
+func trimEnvironment(app *kingpin.Application) error {
+	for _, flag := range app.Model().Flags {
+		text := os.Getenv(flag.Envar)
+		if trimmed := strings.TrimSpace(text); trimmed != text {
+			if err := os.Setenv(flag.Envar, trimmed); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // expanded returns arguments with the lines of a file in place of each @FILE. kingpin
