@@ -58,13 +58,19 @@ type settings struct {
 // writes to stdout and ends the process.
 func parse(arguments []string, stdout io.Writer) (*settings, error) {
 	s := &settings{}
-	app := s.newApp().UsageWriter(stdout)
-	var err error
+	app := s.newApp()
+	err := addHelp(app, arguments, stdout)
+	if err != nil {
+		return nil, err
+	}
 	if s.command, err = flags.Parse(app, arguments); err != nil {
 		return nil, err
 	}
 	return s, checkIncremental(s.account.Source)
 }
+
+// staleAge is the age of numbers at which ChatwizeNumbersOld fires.
+const staleAge = 15 * time.Minute
 
 // minWindow is the shortest window of incremental mode.
 const minWindow = 5 * time.Minute

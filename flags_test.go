@@ -102,6 +102,20 @@ func TestParse(t *testing.T) {
 			listen:    "[::1]:1", webConfig: "web.yml",
 			want: with(func(s *settings) { s.web.TelemetryPath, s.logLevel, s.logFormat = "/", "warn", "json" }),
 		},
+		"web and log in the environment": {
+			environment: []string{"CHATWIZE_WEB_TELEMETRY_PATH=/", "CHATWIZE_WEB_LISTEN_ADDRESS=[::1]:1", "CHATWIZE_WEB_CONFIG_FILE=web.yml",
+				"CHATWIZE_WEB_SYSTEMD_SOCKET=false", "CHATWIZE_LOG_LEVEL=warn", "CHATWIZE_LOG_FORMAT=json"},
+			listen: "[::1]:1", webConfig: "web.yml",
+			want: with(func(s *settings) { s.web.TelemetryPath, s.logLevel, s.logFormat = "/", "warn", "json" }),
+		},
+		"white space around variables": {
+			environment: []string{"CHATWIZE_TIMEOUT= 1ms\n", "CHATWIZE_TOKEN_FILE=the key.txt\r\n", "CHATWIZE_PROBE_ONLY=\ttrue ",
+				"CHATWIZE_WEB_LISTEN_ADDRESS= :1\n", "CHATWIZE_LOG_LEVEL=warn\n", "CHATWIZE_CACHE_TTL= \n"},
+			listen: ":1",
+			want: with(func(s *settings) {
+				s.account.Timeout, s.tokenFile, s.web.ProbeOnly, s.logLevel = time.Millisecond, "the key.txt", true, "warn"
+			}),
+		},
 		"demo":        {arguments: []string{"--chatwize.concurrency=1", "demo"}, want: with(func(s *settings) { s.command, s.account.Concurrency = demoCommand, 1 })},
 		"any address": {arguments: []string{"--web.listen-address=vsock://:1"}, listen: "vsock://:1", want: with(func(*settings) {})},
 		"check":       {arguments: []string{"check"}, want: with(func(s *settings) { s.command, s.check = checkCommand, check.Command{Format: "table"} })},
@@ -151,6 +165,10 @@ func TestParseFails(t *testing.T) {
 		{"", "--chatwize.chatbot=" + shop + " --chatwize.chatbot=" + key,
 			"--chatwize.chatbot (CHATWIZE_CHATBOTS): chatbot 2 is not a UUID; write 32 hexadecimal digits, with or without dashes, and =NAME after them if you like"},
 		{"CHATWIZE_CHATBOTS=" + shop + "," + shop, "", "--chatwize.chatbot (CHATWIZE_CHATBOTS): chatbot " + shop + " is given twice; remove one"},
+		{"CHATWIZE_CHATBOTS=" + shop + "=Shop;" + desk + "=Desk", "",
+			"--chatwize.chatbot (CHATWIZE_CHATBOTS): chatbot 1 has another chatbot in its name; repeat the flag, or write a comma between chatbots in the variable"},
+		{"CHATWIZE_WEB_SYSTEMD_SOCKET=" + key, "", "--web.systemd-socket (CHATWIZE_WEB_SYSTEMD_SOCKET): must be true or false"},
+		{"", "healthcheck --url=" + key, "--url: is not an http or https URL; write it like http://localhost:10113"},
 		{"", "--chatwize.timeout=999us", "--chatwize.timeout (CHATWIZE_TIMEOUT): is too short; minimum 1ms"},
 		{"CHATWIZE_TIMEOUT=" + key, "", "--chatwize.timeout (CHATWIZE_TIMEOUT): " + duration},
 		{"", "--chatwize.timeout-offset=-1ns", "--chatwize.timeout-offset (CHATWIZE_TIMEOUT_OFFSET): is too short; minimum 0s"},

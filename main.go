@@ -88,6 +88,9 @@ func runCommand(ctx context.Context, settings *settings, stdout io.Writer, termi
 	if flags.IsPlaintext(account.URL) {
 		level.Warn(logger).Log("msg", "The API key is sent unencrypted", "hint", "use https in --chatwize.url")
 	}
+	if serves := settings.command == serveCommand || settings.command == demoCommand; serves && account.Source.CacheTTL >= staleAge {
+		level.Warn(logger).Log("msg", "The cache keeps numbers so long that the alert ChatwizeNumbersOld fires", "hint", "set --chatwize.cache-ttl below "+staleAge.String())
+	}
 	if settings.command == checkCommand || settings.command == backfillCommand {
 		var stop func()
 		ctx, stop = untilHangup(ctx)

@@ -106,8 +106,10 @@ func (c Command) write(ctx context.Context, account *accounts.Account, out io.Wr
 	}
 	chatbots, err := account.Directory.Chatbots(ctx)
 	switch {
-	case err != nil:
-		return written{}, fmt.Errorf("discovering the chatbots: %w", err)
+	case ctx.Err() != nil:
+		return written{}, context.Cause(ctx)
+	case err != nil: // the log has it with a hint
+		return written{}, errors.New("without the list of chatbots, there is nothing to write")
 	case len(chatbots) == 0:
 		return written{}, errors.New("the account has no chatbots; check the base URL and the API key")
 	}

@@ -30,22 +30,27 @@ type Command struct {
 // Run fetches every chatbot of an account and prints the results to out. It reports
 // whether all fetches succeeded.
 func (c Command) Run(ctx context.Context, account *accounts.Account, out io.Writer, terminal *progress.Terminal) (ok bool, err error) {
-	chatbots, err := account.Directory.Chatbots(ctx)
-	if err != nil {
-		return false, fmt.Errorf("discovering the chatbots: %w", err)
+	write := WriteTable
+	if c.Format == "json" {
+		write = WriteJSON
 	}
-	if len(chatbots) == 0 {
+	chatbots, err := account.Directory.Chatbots(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return false, errInterrupted
+	case err != nil: // the log has it with a hint
+		return false, write(out, []Result{listFailed(err)})
+	case len(chatbots) == 0:
+		if err := write(out, []Result{}); err != nil {
+			return false, err
+		}
 		return false, errors.New("the account has no chatbots; check the base URL and the API key")
 	}
 	bar := terminal.Bar(len(chatbots), "fetching chatbots")
 	results := Fetch(ctx, account.Source, chatbots, func() { _ = bar.Add(1) })
 	_ = bar.Finish()
 	if ctx.Err() != nil {
-		return false, errors.New("interrupted")
-	}
-	write := WriteTable
-	if c.Format == "json" {
-		write = WriteJSON
+		return false, errInterrupted
 	}
 	if err := write(out, results); err != nil {
 		return false, err
@@ -53,11 +58,14 @@ func (c Command) Run(ctx context.Context, account *accounts.Account, out io.Writ
 	return !slices.ContainsFunc(results, func(r Result) bool { return !r.OK() }), nil
 }
 
-// Result is how a chatbot is doing.
+var errInterrupted = errors.New("interrupted")
+
+// Result is how a chatbot is doing or, without a UUID, why there is no list of chatbots.
 type Result struct {
-	Chatbot string `json:"chatbot"` // UUID
-	Name    string `json:"name"`
-	Status  string `json:"status"` // "ok", or why the fetch failed
+	Chatbot string        `json:"chatbot,omitempty"` // UUID
+	Name    string        `json:"name,omitempty"`
+	Status  string        `json:"status"` // "ok", or why the fetch failed
+	Reason  client.Reason `json:"reason,omitempty"`
 	// The numbers and times are nil if the fetch failed, or if there is none.
 	Sessions        *int       `json:"sessions,omitempty"`
 	Leads           *int       `json:"leads,omitempty"`
@@ -96,7 +104,9 @@ func newResult(chatbot client.Chatbot, fetched fetch.Result) Result {
 	r := Result{
 		Chatbot: chatbot.UUID, Name: chatbot.NameOrUUID(), Status: status(fetched.Err), Seconds: fetched.Took.Seconds(),
 	}
-	if fetched.Err == nil {
+	if fetched.Err != nil {
+		r.Reason = fetch.ReasonOf(fetched.Err)
+	} else {
 		numbers := fetched.Numbers
 		r.Sessions, r.Leads, r.Verified = &numbers.Sessions, &numbers.WithLead, &numbers.WithVerifiedIdentity
 		r.Recent, r.Usual = &numbers.Recent[tally.AllSessions][oneDay], pointer(numbers.Usual[tally.AllSessions][oneDay])
@@ -109,6 +119,15 @@ func newResult(chatbot client.Chatbot, fetched fetch.Result) Result {
 	return r
 }
 
+// listFailed returns the result for an account whose list of chatbots cannot be had.
+func listFailed(err error) Result {
+	text := status(err)
+	if text == notSessions {
+		text = "not a list of chatbots"
+	}
+	return Result{Status: "no list: " + text, Reason: fetch.ReasonOf(err)}
+}
+
 // oneDay is the index of a day in [tally.RecentWindows] and [tally.UsualWindows].
 const oneDay = 1
 
@@ -119,6 +138,8 @@ func pointer(value tally.Value) *float64 {
 	}
 	return &value.Number
 }
+
+const notSessions = "not a session list"
 
 // status returns why a fetch failed, in a few words.
 func status(err error) string {
@@ -151,6 +172,6 @@ func status(err error) string {
 		if errors.Is(err, client.ErrPage) {
 			return "only a page of the list"
 		}
-		return "not a session list"
+		return notSessions
 	}
 }

@@ -19,8 +19,11 @@ func WriteJSON(out io.Writer, results []Result) error {
 	return encoder.Encode(results)
 }
 
-// WriteTable writes results as a table.
+// WriteTable writes results as a table, nothing if there are none.
 func WriteTable(out io.Writer, results []Result) error {
+	if len(results) == 0 {
+		return nil
+	}
 	rows := [][]string{{"CHATBOT", "NAME", "STATUS", "SESSIONS", "LEADS", "VERIFIED", "LAST 24H", "USUAL", "MISSING", "NEWEST SESSION", "TIME TAKEN"}}
 	for _, r := range results {
 		newest := "-"
@@ -28,7 +31,13 @@ func WriteTable(out io.Writer, results []Result) error {
 			newest = r.Newest.UTC().Format(time.RFC3339)
 		}
 		took := time.Duration(r.Seconds * float64(time.Second)).Round(time.Millisecond)
-		rows = append(rows, []string{r.Chatbot, printable(r.Name), r.Status,
+		chatbot, name := r.Chatbot, "-"
+		if chatbot == "" {
+			chatbot = "-"
+		} else {
+			name = printable(r.Name)
+		}
+		rows = append(rows, []string{chatbot, name, r.Status,
 			count(r.Sessions), count(r.Leads), count(r.Verified), rounded(r.Recent), rounded(r.Usual), rounded(r.Missing), newest, took.String()})
 	}
 	_, err := io.WriteString(out, align(rows))

@@ -18,6 +18,7 @@ func Parse(app *kingpin.Application, arguments []string) (command string, err er
 	if arguments, err = expanded(arguments); err != nil {
 		return "", err
 	}
+	arguments = offeringCommands(app, arguments)
 	if arguments, err = completed(app, arguments); err != nil {
 		return "", err
 	}
@@ -108,6 +109,27 @@ func completed(app *kingpin.Application, arguments []string) ([]string, error) {
 		return arguments, nil
 	}
 	return append([]string{first}, arguments...), nil
+}
+
+// offeringCommands returns arguments that make kingpin offer the commands to a shell, if the
+// last word may become one. With that word, kingpin takes the default command as given.
+func offeringCommands(app *kingpin.Application, arguments []string) []string {
+	const completion = "--completion-bash"
+	if len(arguments) == 0 || arguments[0] != completion {
+		return arguments
+	}
+	words := arguments[1:]
+	last := max(len(words)-1, 0)
+	for i, word := range words {
+		flag := app.GetFlag(strings.TrimPrefix(word, "--"))
+		switch {
+		case i == last && strings.HasPrefix(word, "-"),
+			i < last && app.GetCommand(word) != nil && word != "help",
+			i == last-1 && strings.HasPrefix(word, "--") && flag != nil && !flag.Model().IsBoolFlag():
+			return arguments
+		}
+	}
+	return []string{completion}
 }
 
 // checkHelp returns an error if the command help gets anything but one command: kingpin
