@@ -7,13 +7,11 @@ COPY . .
 # If the builder does not set them, Go builds for its own platform.
 ARG TARGETOS
 ARG TARGETARCH
-# Without it, the version is "devel".
-ARG VERSION=
 ARG REVISION=
 ARG BUILD_DATE=
 RUN package=github.com/prometheus/common/version && \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -o /out/chatwize_exporter -ldflags "-s -w \
-      -X $package.Version=$VERSION -X $package.Revision=$REVISION -X $package.BuildDate=$BUILD_DATE" . && \
+      -X $package.Revision=$REVISION -X $package.BuildDate=$BUILD_DATE" . && \
     scripts/licences /out/THIRD_PARTY_LICENSES
 
 FROM scratch

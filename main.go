@@ -2,14 +2,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
 	stdlog "log"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -36,11 +37,14 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// setVersion sets the version from the Go module, unless the build has set it.
+// released is the version that is released next, or was released last.
+//
+//go:embed VERSION
+var released string
+
+// setVersion sets the version, unless the build has set it.
 func setVersion() {
-	if info, ok := debug.ReadBuildInfo(); ok && version.Version == "" {
-		version.Version = strings.Trim(strings.TrimPrefix(info.Main.Version, "v"), "()")
-	}
+	version.Version = cmp.Or(version.Version, strings.TrimSpace(released))
 }
 
 // errFailed is the error of a command that has said what failed.
