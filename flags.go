@@ -69,9 +69,6 @@ func parse(arguments []string, stdout io.Writer) (*settings, error) {
 	return s, checkIncremental(s.account.Source)
 }
 
-// staleAge is the age of numbers at which ChatwizeNumbersOld fires.
-const staleAge = 15 * time.Minute
-
 // minWindow is the shortest window of incremental mode.
 const minWindow = 5 * time.Minute
 

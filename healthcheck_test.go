@@ -23,7 +23,7 @@ func TestHealthcheck(t *testing.T) {
 				webConfig = []string{"CHATWIZE_WEB_CONFIG_FILE=" + filepath.Join(folder, file)}
 			}
 			e := start(t, webConfig, "demo")
-			environment := append([]string{"CHATWIZE_WEB_LISTEN_ADDRESS=" + strings.TrimPrefix(e.url, "http://")}, webConfig...)
+			environment := append([]string{"CHATWIZE_URL=http://api.example", "CHATWIZE_WEB_LISTEN_ADDRESS=" + strings.TrimPrefix(e.url, "http://")}, webConfig...)
 			if got := execute(t, environment, "healthcheck"); got != (result{}) {
 				t.Errorf("got %+v", got)
 			}

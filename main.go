@@ -73,6 +73,9 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) int 
 
 // runCommand runs the command of the settings.
 func runCommand(ctx context.Context, settings *settings, stdout io.Writer, terminal *progress.Terminal) error {
+	if settings.command == healthcheckCommand { // it needs no account
+		return withCommand(healthcheckCommand, settings.runHealthcheck(ctx))
+	}
 	account := settings.account
 	logger, slogger := newLoggers(account.Keys.Writer(terminal), settings.logFormat, settings.logLevel)
 	if settings.command == demoCommand {
@@ -81,19 +84,14 @@ func runCommand(ctx context.Context, settings *settings, stdout io.Writer, termi
 			return fmt.Errorf("demo: %w", err)
 		}
 		defer stop()
-	} else if settings.command != healthcheckCommand {
-		if err := settings.setKey(ctx, &account); err != nil {
-			return err
-		}
+	} else if err := settings.setKey(ctx, &account); err != nil {
+		return err
 	}
 	if err := settings.checkMisplaced(account.Keys); err != nil {
 		return err
 	}
 	if flags.IsPlaintext(account.URL) {
 		level.Warn(logger).Log("msg", "The API key is sent unencrypted", "hint", "use https in --chatwize.url")
-	}
-	if serves := settings.command == serveCommand || settings.command == demoCommand; serves && account.Source.CacheTTL >= staleAge {
-		level.Warn(logger).Log("msg", "The cache keeps numbers so long that the alert ChatwizeNumbersOld fires", "hint", "set --chatwize.cache-ttl below "+staleAge.String())
 	}
 	if settings.command == checkCommand || settings.command == backfillCommand {
 		var stop func()
@@ -111,8 +109,6 @@ func runCommand(ctx context.Context, settings *settings, stdout io.Writer, termi
 	case backfillCommand:
 		err := settings.backfill.Run(ctx, newAccount(account, logger), stdout, terminal, logger)
 		return withCommand(backfillCommand, err)
-	case healthcheckCommand:
-		return withCommand(healthcheckCommand, settings.runHealthcheck(ctx))
 	default:
 		return serve(ctx, settings, account, logger, slogger)
 	}

@@ -30,11 +30,18 @@ import (
 // shutdownTimeout is how long running scrapes may go on after a signal.
 const shutdownTimeout = 5 * time.Second
 
+// staleAge is the age of numbers at which ChatwizeNumbersOld fires.
+const staleAge = 15 * time.Minute
+
 // serve serves the metrics of an account until ctx ends, and then until running scrapes
 // end or shutdownTimeout has passed.
 func serve(ctx context.Context, settings *settings, account accounts.Config, logger log.Logger, slogger *slog.Logger) error {
 	if err := settings.checkWebConfig(logger); err != nil {
 		return err
+	}
+	if account.Source.CacheTTL >= staleAge {
+		level.Warn(logger).Log("msg", "The cache keeps numbers so long that the alert ChatwizeNumbersOld fires",
+			"hint", "set --chatwize.cache-ttl below "+staleAge.String())
 	}
 	slogger = slog.New(webConfigFilter{slogger.Handler()})
 	handler, err := newHandler(account, settings.web, logger)
