@@ -72,6 +72,7 @@ func (c Command) Run(ctx context.Context) error {
 	var wantsCertificate atomic.Bool
 	transport := &http.Transport{ // without the proxy of the environment
 		DisableKeepAlives: true,
+		DialContext:       dial,
 		TLSClientConfig: &tls.Config{
 			InsecureSkipVerify: true,             // the name in it is hardly localhost
 			MinVersion:         tls.VersionTLS10, // a web configuration may allow no other
@@ -94,6 +95,22 @@ func (c Command) Run(ctx context.Context) error {
 		return nil // an exporter that serves, but not without a certificate
 	}
 	return fmt.Errorf("the exporter does not answer: %s", problem(err))
+}
+
+// dial connects to an address. It does not look localhost up: an image may have no /etc/hosts.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	var dialer net.Dialer
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host != "localhost" {
+		return dialer.DialContext(ctx, network, address)
+	}
+	connection, err := dialer.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+	if err != nil {
+		if overIPv6, second := dialer.DialContext(ctx, network, net.JoinHostPort("::1", port)); second == nil {
+			return overIPv6, nil
+		}
+	}
+	return connection, err
 }
 
 // problem returns what an error of the network says, without names of hosts.

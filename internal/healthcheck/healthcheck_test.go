@@ -95,6 +95,26 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// localhost is this machine, over IPv4 or IPv6.
+func TestRunLocalhost(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Logf("not tried: %v", err) // there may be no IPv6
+			continue
+		}
+		server := httptest.NewUnstartedServer(http.NotFoundHandler())
+		server.Listener.Close()
+		server.Listener = listener
+		server.Start()
+		_, port, _ := net.SplitHostPort(listener.Addr().String())
+		if err := (healthcheck.Command{URL: "http://localhost:" + port}).Run(t.Context()); err != nil {
+			t.Errorf("%s: %v", address, err)
+		}
+		server.Close()
+	}
+}
+
 // What does not answer is not healthy, and is not quoted.
 func TestRunFails(t *testing.T) {
 	noHTTP, err := net.Listen("tcp", "127.0.0.1:0")
