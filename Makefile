@@ -1,7 +1,5 @@
-VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
-STAMP    := github.com/prometheus/common/version
-LDFLAGS  := -s -w -X $(STAMP).Version=$(VERSION) -X $(STAMP).Revision=$(REVISION)
+LDFLAGS  := -s -w -X github.com/prometheus/common/version.Revision=$(REVISION)
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 BENCHSTAT     := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -40,23 +41,30 @@ func (s *settings) newManager(ctx context.Context, logger log.Logger) (*accounts
 			return nil, err
 		}
 		for _, config := range configs {
-			warnPlaintext(config, logger)
+			s.warn(config, logger)
 		}
 		return configs, nil
 	}, logger)
 	return manager, manager.Reload(ctx)
 }
 
-// warnPlaintext logs a warning if the key of an account is sent unencrypted.
-func warnPlaintext(config accounts.Config, logger log.Logger) {
-	if !setting.IsPlaintext(config.URL) {
-		return
-	}
-	hint := "use https in --chatwize.url"
+// staleAge is the age of numbers at which ChatwizeNumbersOld fires.
+const staleAge = 15 * time.Minute
+
+// warn logs a warning if the key of an account is sent unencrypted, or if its numbers are
+// cached for too long.
+func (s *settings) warn(config accounts.Config, logger log.Logger) {
+	url, cacheTTL := "--chatwize.url", "--chatwize.cache-ttl"
 	if config.Name != "" {
-		logger, hint = log.With(logger, accounts.Label, config.Name), "use https in the url of the account"
+		logger, url, cacheTTL = log.With(logger, accounts.Label, config.Name), "the url of the account", "cache_ttl"
 	}
-	level.Warn(logger).Log("msg", "The API key is sent unencrypted", "hint", hint)
+	if setting.IsPlaintext(config.URL) {
+		level.Warn(logger).Log("msg", "The API key is sent unencrypted", "hint", "use https in "+url)
+	}
+	if s.command == serveCommand && config.Source.CacheTTL >= staleAge {
+		level.Warn(logger).Log("msg", "The cache keeps numbers so long that the alert ChatwizeNumbersOld fires",
+			"hint", "set "+cacheTTL+" below "+staleAge.String())
+	}
 }
 
 // loadFile returns the accounts of the configuration file.

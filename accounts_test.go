@@ -212,7 +212,7 @@ func TestConfigCheck(t *testing.T) {
 	}
 	a.write(t, "web.yml", "basic_auth: 1")
 	got = execute(t, nil, "--config.check", "--config.file="+a.file, "--web.config.file="+filepath.Join(a.folder, "web.yml"))
-	if got.status != 1 || !strings.Contains(got.stderr, "--web.config.file: line 1 has an unknown field basic_auth") {
+	if got.status != 1 || !strings.Contains(got.stderr, "--web.config.file (CHATWIZE_WEB_CONFIG_FILE): line 1 has an unknown field basic_auth") {
 		t.Errorf("got %+v", got)
 	}
 	a.writeAccounts(t, "missing")
@@ -270,7 +270,7 @@ func TestBackfillAccounts(t *testing.T) {
 	a.writeAccounts(t, "foreign", "acme, chatbots: [{uuid: "+shop+"}, {uuid: "+uuid(7)+"}, {uuid: "+uuid(8)+"}]", "bolt")
 	output := filepath.Join(a.folder, "past")
 	got = execute(t, nil, append(flags, "--output="+output)...)
-	contains(t, got.stderr, `backfill: account "foreign": discovering the chatbots`)
+	contains(t, got.stderr, `backfill: account "foreign": without the list of chatbots`)
 	if _, err := os.Stat(output); !errors.Is(err, os.ErrNotExist) || got.status != 1 {
 		t.Errorf("got %+v, %v", got, err)
 	}

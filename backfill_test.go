@@ -67,6 +67,7 @@ func TestBackfill(t *testing.T) {
 	// An hour apart from 1 January on, 1001 moments for each of 28 series. Some have no
 	// value at first, and some of the desk never.
 	wantLines(t, got.stderr,
+		"level=info msg=\"discovered the chatbots\" chatbots=2",
 		"level=warn msg=\"sessions without a readable creation time are counted from the first sample on\" chatbot="+second+" sessions=1 from=2026-01-01T00:00:00Z",
 		`level=info msg="writing samples" max_samples=56056 chatbots=2 from=2026-01-01T00:00:00Z to=2026-02-11T15:07:00Z step=1h0m0s`,
 		`level=info msg="wrote history" chatbots=2 sessions=1001 samples=39055 from=2026-01-01T00:00:00Z to=2026-02-11T15:07:00Z`)
@@ -171,7 +172,7 @@ func TestBackfillFails(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			environment := startBackfillAPI(t, func() simulator.Fault { return test.fault })
-			got := execute(t, environment, slices.Concat([]string{"backfill", "--label=job=chatwize"}, test.arguments)...)
+			got := execute(t, environment, slices.Concat([]string{"backfill", "--label=job=chatwize", "--log.level=warn"}, test.arguments)...)
 			if got.status != 1 || got.stdout != "" || strings.Count(got.stderr, "\n") != 1 ||
 				!strings.HasPrefix(got.stderr, "chatwize_exporter: error: backfill: "+test.begins) || !strings.HasSuffix(got.stderr, test.ends+"\n") {
 				t.Errorf("got %+v, want %s … %s", got, test.begins, test.ends)
@@ -194,7 +195,7 @@ func TestBackfillFails(t *testing.T) {
 		lines int
 		want  string // the last line, after the name of the command
 	}{
-		"no list":     {http.NotFoundHandler(), 2, "discovering the chatbots: the API answered 404 Not Found"},
+		"no list":     {http.NotFoundHandler(), 2, "without the list of chatbots, there is nothing to write"},
 		"no chatbots": {&simulator.Account{Key: key}, 2, "the account has no chatbots; check the base URL and the API key"},
 	} {
 		t.Run(name, func(t *testing.T) {

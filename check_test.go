@@ -56,8 +56,8 @@ func TestCheck(t *testing.T) {
 	if got.status != 1 || timeTaken.ReplaceAllString(got.stdout, "7ms\n") != checkTable {
 		t.Errorf("got %+v, want\n%s", got, checkTable)
 	}
-	contains(t, got.stderr, "level=warn", "reason=unauthorized", `chatbots="Desk `, `hint="check that the API key`)
-	if strings.Count(got.stderr, "\n") != 1 {
+	contains(t, got.stderr, `level=info`, `msg="discovered the chatbots" chatbots=2`, "level=warn", "reason=unauthorized", `chatbots="Desk `, `hint="check that the API key`)
+	if strings.Count(got.stderr, "\n") != 2 {
 		t.Errorf("logged %s", got.stderr)
 	}
 
@@ -75,7 +75,7 @@ func TestCheck(t *testing.T) {
 		r["verified"] != 143.0 || r["last_24h"] != 0.0 || r["usual_24h"] != 0.0 || r["missing_sessions"] != nil || r["newest_session"] != "2026-02-11T15:00:00Z" || r["seconds"] == nil {
 		t.Errorf("got %v", r)
 	}
-	if r := results[1]; len(r) != 4 || r["status"] != "key refused" {
+	if r := results[1]; len(r) != 5 || r["status"] != "key refused" || r["reason"] != "unauthorized" {
 		t.Errorf("got %v", r)
 	}
 }
@@ -83,22 +83,38 @@ func TestCheck(t *testing.T) {
 // The result of check is the exit status of the process.
 func TestCheckProcess(t *testing.T) {
 	got := finish(t, command(t, newCheckAPI(t).environment, "check"))
-	if got.status != 1 || timeTaken.ReplaceAllString(got.stdout, "7ms\n") != checkTable || strings.Count(got.stderr, "\n") != 1 {
+	if got.status != 1 || timeTaken.ReplaceAllString(got.stdout, "7ms\n") != checkTable || strings.Count(got.stderr, "\n") != 2 {
 		t.Errorf("got %+v, want\n%s", got, checkTable)
 	}
 }
 
-// Without a list of chatbots, or interrupted, check prints no table and says why.
+// Without a list of chatbots, or interrupted, check fails and says why.
 func TestCheckFails(t *testing.T) {
 	t.Run("no list", func(t *testing.T) {
 		api := newCheckAPI(t)
 		api.unlisted.Store(true)
 		got := execute(t, api.environment, "check")
-		const want = "chatwize_exporter: error: check: discovering the chatbots: the API answered 404 Not Found\n"
-		if got.status != 1 || got.stdout != "" || strings.Count(got.stderr, "\n") != 2 || !strings.HasSuffix(got.stderr, want) {
-			t.Errorf("got %+v, want %s", got, want)
+		const row = "\n-        -     no list: not found  -         -      -         -         -      -        -               0s\n"
+		if got.status != 1 || strings.Count(got.stdout, "\n") != 2 || !strings.HasSuffix(got.stdout, row) || strings.Count(got.stderr, "\n") != 1 {
+			t.Errorf("got %+v, want %s", got, row)
 		}
 		contains(t, got.stderr, "level=warn", "reason=not_found", `hint="check the base URL; if it is right, the brand has no list of chatbots`)
+
+		got = execute(t, api.environment, "check", "--format=json")
+		var results []map[string]any
+		if err := json.Unmarshal([]byte(got.stdout), &results); err != nil || got.status != 1 || len(results) != 1 || len(results[0]) != 3 ||
+			results[0]["status"] != "no list: not found" || results[0]["reason"] != "not_found" {
+			t.Errorf("in JSON: got %+v, %v", got, err)
+		}
+	})
+	t.Run("no chatbots", func(t *testing.T) {
+		api := httptest.NewServer(&simulator.Account{Key: key})
+		defer api.Close()
+		got := execute(t, []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_URL=" + api.URL}, "check", "--format=json", "--log.level=error")
+		const want = "chatwize_exporter: error: check: the account has no chatbots; check the base URL and the API key\n"
+		if got != (result{"[]\n", want, 1}) {
+			t.Errorf("got %+v, want %s", got, want)
+		}
 	})
 	t.Run("interrupted", func(t *testing.T) {
 		ctx, interrupt := context.WithCancel(t.Context())

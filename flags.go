@@ -17,15 +17,17 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/internal/check"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/flags"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/healthcheck"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/web"
 )
 
 // The commands.
 const (
-	serveCommand    = "serve"
-	demoCommand     = "demo"
-	checkCommand    = "check"
-	backfillCommand = "backfill"
+	serveCommand       = "serve"
+	demoCommand        = "demo"
+	checkCommand       = "check"
+	backfillCommand    = "backfill"
+	healthcheckCommand = "healthcheck"
 )
 
 // tokenVariable is the environment variable that may hold the API key. There is no
@@ -50,6 +52,7 @@ type settings struct {
 	webConfigGiven bool
 	check          check.Command
 	backfill       backfill.Command
+	healthcheck    healthcheck.Command
 
 	logLevel, logFormat string
 }
@@ -58,8 +61,11 @@ type settings struct {
 // writes to stdout and ends the process.
 func parse(arguments []string, stdout io.Writer) (*settings, error) {
 	s := &settings{}
-	app := s.newApp().UsageWriter(stdout)
-	var err error
+	app := s.newApp()
+	err := addHelp(app, arguments, stdout)
+	if err != nil {
+		return nil, err
+	}
 	if s.command, err = flags.Parse(app, arguments); err != nil {
 		return nil, err
 	}
@@ -129,6 +135,12 @@ func (s *settings) addCommands(app *kingpin.Application) {
 	flags.Bool(backfillFlags.Flag("skip-failed",
 		"Write the past of the chatbots that can be read, if others cannot; exit with status 1 then. By default nothing is written."), &s.backfill.SkipFailed)
 	s.addOnly(backfillFlags)
+
+	healthcheckFlags := app.Command(healthcheckCommand, "Ask a running exporter whether it serves; exit with status 1 if it does not. "+
+		"Any answer below 500 will do, 401 too, as will a request for a client certificate. No API key is needed.")
+	flags.Text(healthcheckFlags.Flag("url",
+		"Where the exporter is. Default: the first --web.listen-address on this machine, https if --web.config.file configures TLS. The certificate is not checked.").
+		PlaceHolder("URL"), &s.healthcheck.URL, healthcheck.CheckURL)
 }
 
 // addOnly adds the flag that selects accounts to a command.
@@ -190,21 +202,24 @@ func (s *settings) addAccountFlags(app *kingpin.Application) {
 func (s *settings) addWebFlags(app *kingpin.Application) {
 	flags.Text(app.Flag("web.telemetry-path",
 		"Path under which the metrics are served.").
-		Default("/metrics"), &s.web.TelemetryPath, web.CheckTelemetryPath)
+		Envar("CHATWIZE_WEB_TELEMETRY_PATH").Default("/metrics"), &s.web.TelemetryPath, web.CheckTelemetryPath)
 	flags.Int(app.Flag("web.max-requests",
 		"Maximum number of requests for --web.telemetry-path at a time. Ten times as many are allowed for /probe, and 40 for / and /sd together. More get status 503; 0: no limit.").
 		Envar("CHATWIZE_WEB_MAX_REQUESTS").Default("40"), &s.web.MaxRequests, 0)
 	s.listen = kingpinflag.AddFlags(app, ":10113")
-	// Errors of exporter-toolkit would quote the address, and not name the flag.
-	flags.Texts(app.GetFlag("web.listen-address"), s.listen.WebListenAddresses, checkListenAddress)
-	app.GetFlag("web.config.file").IsSetByUser(&s.webConfigGiven)
+	// Errors of exporter-toolkit and of kingpin would quote the value, and not name the flag.
+	flags.Texts(app.GetFlag("web.listen-address").Envar("CHATWIZE_WEB_LISTEN_ADDRESS"), s.listen.WebListenAddresses, checkListenAddress)
+	if socket := app.GetFlag("web.systemd-socket"); socket != nil { // only on Linux
+		flags.Bool(socket.Envar("CHATWIZE_WEB_SYSTEMD_SOCKET"), s.listen.WebSystemdSocket)
+	}
+	app.GetFlag("web.config.file").Envar("CHATWIZE_WEB_CONFIG_FILE").IsSetByUser(&s.webConfigGiven)
 }
 
 func (s *settings) addLogFlags(app *kingpin.Application) {
 	flags.OneOf(app.Flag("log.level",
 		"Only log messages of this severity or above: debug, info, warn, error.").
-		Default("info"), &s.logLevel, "debug", "info", "warn", "error")
+		Envar("CHATWIZE_LOG_LEVEL").Default("info"), &s.logLevel, "debug", "info", "warn", "error")
 	flags.OneOf(app.Flag("log.format",
 		"Format of log messages: logfmt, json.").
-		Default("logfmt"), &s.logFormat, "logfmt", "json")
+		Envar("CHATWIZE_LOG_FORMAT").Default("logfmt"), &s.logFormat, "logfmt", "json")
 }

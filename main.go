@@ -2,14 +2,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
 	stdlog "log"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/prometheus/common/version"
 
 	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/healthcheck"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/progress"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/secret"
 )
@@ -33,11 +35,14 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// setVersion sets the version from the Go module, unless the build has set it.
+// released is the version that is released next, or was released last.
+//
+//go:embed VERSION
+var released string
+
+// setVersion sets the version, unless the build has set it.
 func setVersion() {
-	if info, ok := debug.ReadBuildInfo(); ok && version.Version == "" {
-		version.Version = strings.Trim(strings.TrimPrefix(info.Main.Version, "v"), "()")
-	}
+	version.Version = cmp.Or(version.Version, strings.TrimSpace(released))
 }
 
 // errFailed is the error of a command that has said what failed.
@@ -66,6 +71,9 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) int 
 
 // runCommand runs the command of the settings.
 func runCommand(ctx context.Context, settings *settings, stdout io.Writer, terminal *progress.Terminal) error {
+	if settings.command == healthcheckCommand { // it needs no account
+		return withCommand(healthcheckCommand, settings.runHealthcheck(ctx))
+	}
 	logger, slogger := newLoggers(settings.account.Keys.Writer(terminal), settings.logFormat, settings.logLevel)
 	if settings.command == demoCommand {
 		stop, err := settings.startDemo()
@@ -132,6 +140,25 @@ func (s *settings) runBackfill(ctx context.Context, manager *accounts.Manager, s
 		err = errFailed
 	}
 	return err
+}
+
+// runHealthcheck asks the exporter at --url or, without it, where the same settings would
+// make it listen.
+func (s *settings) runHealthcheck(ctx context.Context) error {
+	if s.healthcheck.URL == "" {
+		config, err := s.readWebConfig()
+		if err != nil {
+			return err
+		}
+		if *s.listen.WebSystemdSocket {
+			return errors.New("systemd has the address; give --url")
+		}
+		addresses := *s.listen.WebListenAddresses
+		if s.healthcheck.URL, err = healthcheck.BaseURL(addresses[0], config.TLSConfig.IsEnabled()); err != nil {
+			return err
+		}
+	}
+	return s.healthcheck.Run(ctx)
 }
 
 // withCommand adds the name of a command to an error.

@@ -71,7 +71,7 @@ func TestMisplacedKey(t *testing.T) {
 			tried++
 		}
 	}
-	if least := 4 * 20; tried < least {
+	if least := 5 * 20; tried < least {
 		t.Errorf("tried %d flags, want %d at least", tried, least)
 	}
 }

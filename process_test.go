@@ -4,7 +4,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -34,7 +36,7 @@ func TestWrongSetting(t *testing.T) {
 		"key as a flag":      {[]string{token}, []string{"--" + key}, "an argument is an unknown flag", help},
 		"key to help with":   {[]string{token}, []string{"help", key}, "help: expects the name of a command, or nothing", help},
 		"web configuration missing": {[]string{token}, []string{chatbot, "--web.config.file=missing.yml"},
-			"--web.config.file: the file cannot be read: ", "; fix that file or remove the flag"},
+			"--web.config.file (CHATWIZE_WEB_CONFIG_FILE): the file cannot be read: ", "; fix that file or remove the setting"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -49,6 +51,7 @@ func TestWrongSetting(t *testing.T) {
 
 // Help, version and completion need no settings and do not show the API key.
 func TestHelp(t *testing.T) {
+	commands := []string{"serve", "demo", "check", "backfill", "healthcheck"}
 	tests := map[string][]string{
 		"--help": {"--chatwize.url", "$CHATWIZE_URL", "https://app.chatwize.ai", "--chatwize.token-file", "$CHATWIZE_TOKEN_FILE",
 			"$CHATWIZE_TOKEN.", "--chatwize.chatbot", "$CHATWIZE_CHATBOTS", "--chatwize.timeout=30s", "$CHATWIZE_TIMEOUT",
@@ -56,13 +59,24 @@ func TestHelp(t *testing.T) {
 			"--web.telemetry-path=/metrics", "--web.listen-address=:10113", "--web.config.file", "--log.level=info", "--log.format=logfmt",
 			"--chatwize.discovery-interval=5m", "$CHATWIZE_DISCOVERY_INTERVAL", "--[no-]chatwize.probe-only", "$CHATWIZE_PROBE_ONLY",
 			"serve*", "demo", "check", "backfill"},
+		"healthcheck --help":       {"--url=URL", "--web.listen-address=:10113", "$CHATWIZE_WEB_LISTEN_ADDRESS"},
+		"help check":               {"check [<flags>]", "--format"},
+		"--help-man":               {"\\- Prometheus exporter", "($CHATWIZE_URL)", "($CHATWIZE_WEB_CONFIG_FILE)", "--format"},
+		"--help-long":              {"--format"},
 		"backfill --help":          {"--start=TIME", "--end=TIME", "--step=5m", "--label=NAME=VALUE", "--output=FILE", "Deleted", "lead"},
 		"--version":                {"chatwize_exporter, version "},
 		"--completion-script-bash": {"complete -F", "chatwize_exporter"},
 		"--completion-script-zsh":  {"#compdef chatwize_exporter"},
 		// What the shell offers for a value.
-		"--completion-bash --log.level":    {"debug", "info", "warn", "error"},
-		"--completion-bash check --format": {"table", "json"},
+		"--completion-bash --log.level":               {"debug", "info", "warn", "error"},
+		"--completion-bash check --format":            {"table", "json"},
+		"--completion-bash check --":                  {"--format", "--chatwize.url"},
+		"--completion-bash":                           commands,
+		"--completion-bash ch":                        commands,
+		"--completion-bash --chatwize.probe-only ch":  commands,
+		"--completion-bash --log.level=debug ch":      commands,
+		"--completion-bash --chatwize.timeout 30s ch": commands,
+		"--completion-bash help ch":                   commands,
 	}
 	for arguments, want := range tests {
 		t.Run(arguments, func(t *testing.T) {
@@ -72,6 +86,44 @@ func TestHelp(t *testing.T) {
 			}
 			contains(t, got.stdout, want...)
 		})
+	}
+}
+
+// The help of a command begins with its own flags and has no shared flag that it ignores.
+func TestHelpOfCommand(t *testing.T) {
+	for name, test := range map[string]struct{ first, shared, ignored string }{
+		"serve":       {"--[no-]help", "--chatwize.chatbot", ""},
+		"demo":        {"--accounts", "--web.max-requests", "--chatwize.chatbot"},
+		"check":       {"--format", "--chatwize.timeout", "--web."},
+		"backfill":    {"--start", "--chatwize.chatbot", "--chatwize.cache-ttl"},
+		"healthcheck": {"--url", "--web.config.file", "--chatwize."},
+	} {
+		help := finish(t, command(t, nil, name, "--help")).stdout
+		if first := regexp.MustCompile(`(?m)^ +(?:-h, )?(--.*)`).FindStringSubmatch(help); len(first) == 0 || !strings.HasPrefix(first[1], test.first) || !strings.Contains(help, test.shared) {
+			t.Errorf("%s: %s", name, help)
+		}
+		if _, list, _ := strings.Cut(help, "\nFlags:\n"); test.ignored != "" && strings.Contains(list, " "+test.ignored) {
+			t.Errorf("%s: %s is in %s", name, test.ignored, list)
+		}
+	}
+}
+
+// Help that cannot be written is an error in one line.
+func TestHelpFails(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err) // only Linux has it
+	}
+	defer full.Close()
+	for _, arguments := range []string{"--help", "--version", "help check", "check --help", "--help-man", "--help-long", "--completion-script-bash", "--completion-script-zsh"} {
+		process := command(t, nil, strings.Fields(arguments)...)
+		var stderr strings.Builder
+		process.Stdout, process.Stderr = full, &stderr
+		err := process.Run()
+		const want = "chatwize_exporter: error: writing to standard output: no space left on device\n"
+		if process.ProcessState.ExitCode() != 1 || stderr.String() != want {
+			t.Errorf("%s: %v, %s", arguments, err, &stderr)
+		}
 	}
 }
 

@@ -332,3 +332,31 @@ func TestUnencryptedKey(t *testing.T) {
 		}
 	}
 }
+
+// Starting asks nothing of the API. The first list is logged, later ones are not. A cache that
+// sets off an alert is warned of.
+func TestStart(t *testing.T) {
+	account := &simulator.Account{Key: key, Chatbots: []simulator.Chatbot{{UUID: shop}, {UUID: second}}}
+	var requests atomic.Int64
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		account.ServeHTTP(w, r)
+	}))
+	defer api.Close()
+	const warning = "alert ChatwizeNumbersOld"
+	for ttl, warned := range map[string]int{"14m59s": 0, "15m": 1} {
+		requests.Store(0)
+		e := start(t, []string{"CHATWIZE_TOKEN=" + key, "CHATWIZE_URL=" + api.URL}, "--chatwize.cache-ttl="+ttl, "--chatwize.discovery-interval=0s")
+		e.get(t, "/-/ready")
+		if n := requests.Load(); n != 0 {
+			t.Errorf("%d requests before the first scrape", n)
+		}
+		e.get(t, "/metrics")
+		e.get(t, "/metrics")
+		e.stop()
+		log := e.log.String()
+		if strings.Count(log, `msg="discovered the chatbots" chatbots=2`) != 1 || strings.Count(log, warning) != warned {
+			t.Errorf("with a cache of %s, logged %s", ttl, log)
+		}
+	}
+}

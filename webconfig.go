@@ -18,10 +18,40 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/internal/setting"
 )
 
+// webConfigError returns an error about the file of --web.config.file.
+func webConfigError(problem string) error {
+	return fmt.Errorf("--web.config.file (CHATWIZE_WEB_CONFIG_FILE): %s; fix that file or remove the setting", problem)
+}
+
+// invalidWebConfig is like webConfigError, for an error about what is in the file.
+func invalidWebConfig(err error) error {
+	problem, known := toolkitProblem(err.Error())
+	if !known {
+		problem = "is not a web configuration"
+	}
+	return webConfigError(problem)
+}
+
+// readWebConfig reads the file of --web.config.file. It does not check all of it. Without
+// the flag, it returns an empty configuration.
+func (s *settings) readWebConfig() (config toolkit.Config, err error) {
+	file := *s.listen.WebConfigFile
+	if file == "" {
+		return config, nil
+	}
+	content, err := os.ReadFile(file)
+	if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
+		return config, webConfigError("the file cannot be read: " + pathError.Err.Error())
+	}
+	if err := yaml.Unmarshal(content, &config); err != nil {
+		return config, invalidWebConfig(err)
+	}
+	return config, nil
+}
+
 // checkWebConfig returns an error if the file of --web.config.file cannot be used. It
 // logs a warning if the file leaves everyone in.
 func (s *settings) checkWebConfig(logger log.Logger) error {
-	const failed = "--web.config.file: %s; fix that file or remove the flag"
 	file := *s.listen.WebConfigFile
 	if file == "" {
 		if s.webConfigGiven {
@@ -30,19 +60,14 @@ func (s *settings) checkWebConfig(logger log.Logger) error {
 		}
 		return nil
 	}
-	content, err := os.ReadFile(file)
-	if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
-		return fmt.Errorf(failed, "the file cannot be read: "+pathError.Err.Error())
+	config, err := s.readWebConfig()
+	if err != nil {
+		return err
 	}
 	if err := toolkit.Validate(file); err != nil {
-		problem, known := toolkitProblem(err.Error())
-		if !known {
-			problem = "is not a web configuration"
-		}
-		return fmt.Errorf(failed, problem)
+		return invalidWebConfig(err)
 	}
-	var config toolkit.Config
-	if err := yaml.Unmarshal(content, &config); err == nil && len(config.Users) == 0 && !config.TLSConfig.IsEnabled() {
+	if len(config.Users) == 0 && !config.TLSConfig.IsEnabled() {
 		level.Warn(logger).Log("msg", "The web configuration has no users and no TLS: everyone who can connect can read the metrics",
 			"hint", "write basic_auth_users or tls_server_config into the file")
 	}

@@ -106,7 +106,7 @@ func readError(t *testing.T, file string) string {
 
 func wantOneLine(t *testing.T, got result, problem string) {
 	t.Helper()
-	if want := "chatwize_exporter: error: --web.config.file: " + problem + "; fix that file or remove the flag\n"; got != (result{"", want, 1}) {
+	if want := "chatwize_exporter: error: --web.config.file (CHATWIZE_WEB_CONFIG_FILE): " + problem + "; fix that file or remove the setting\n"; got != (result{"", want, 1}) {
 		t.Errorf("got %+v, want %s", got, want)
 	}
 }

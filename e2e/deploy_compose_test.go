@@ -36,6 +36,7 @@ func TestComposeAccounts(t *testing.T) {
 		environment   []string
 		command       string
 		key, chatbots string
+		url           string
 	}{
 		"simulated": {
 			command: "demo", key: os.DevNull,
@@ -43,6 +44,10 @@ func TestComposeAccounts(t *testing.T) {
 		"real": {
 			environment: []string{"CHATWIZE_COMMAND=serve", "CHATWIZE_KEY_FILE=/etc/chatwize.key"},
 			command:     "serve", key: "/etc/chatwize.key",
+		},
+		"a sister brand": {
+			environment: []string{"CHATWIZE_COMMAND=serve", "CHATWIZE_KEY_FILE=/etc/chatwize.key", "CHATWIZE_URL=https://app.gpt-trainer.com"},
+			command:     "serve", key: "/etc/chatwize.key", url: "https://app.gpt-trainer.com",
 		},
 		"real, some chatbots": {
 			environment: []string{"CHATWIZE_COMMAND=serve", "CHATWIZE_KEY_FILE=/etc/chatwize.key", "CHATWIZE_CHATBOTS=a=Shop,b"},
@@ -59,6 +64,9 @@ func TestComposeAccounts(t *testing.T) {
 			}
 			if chatbots := *service.Environment["CHATWIZE_CHATBOTS"]; chatbots != test.chatbots {
 				t.Errorf("the chatbots are %q, want %q", chatbots, test.chatbots)
+			}
+			if url := *service.Environment["CHATWIZE_URL"]; url != test.url {
+				t.Errorf("the URL is %q, want %q", url, test.url)
 			}
 			secret := service.Secrets[0].Source
 			if file := project.Secrets[secret].File; file != test.key {

@@ -26,7 +26,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// manifests are what a kustomization makes.
+// manifests are what a kustomization or a chart makes.
 type manifests struct {
 	deployment     apps.Deployment
 	service        core.Service
@@ -36,39 +36,57 @@ type manifests struct {
 	dashboard      core.ConfigMap
 }
 
-// kustomize builds a kustomization of deploy/kubernetes, and decodes what comes out
-// strictly: a field that Kubernetes or the operator does not know fails the test.
-func kustomize(t *testing.T, name string) manifests {
+// add decodes a manifest strictly: a field that Kubernetes or the operator does not know fails
+// the test.
+func (m *manifests) add(t *testing.T, content []byte) meta.Object {
+	t.Helper()
+	var kind meta.TypeMeta
+	if err := yaml.Unmarshal(content, &kind); err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]meta.Object{
+		"apps/v1 Deployment": &m.deployment,
+		"v1 Service":         &m.service,
+		"v1 ConfigMap":       &m.dashboard,
+		"monitoring.coreos.com/v1 ServiceMonitor":     &m.serviceMonitor,
+		"monitoring.coreos.com/v1 PrometheusRule":     &m.rules,
+		"monitoring.coreos.com/v1alpha1 ScrapeConfig": &m.scrapeConfig,
+	}
+	object, ok := kinds[kind.APIVersion+" "+kind.Kind]
+	if !ok {
+		t.Fatalf("what is a %s?\n%s", kind.Kind, content)
+	}
+	decode(t, content, object)
+	return object
+}
+
+// kustomize builds a kustomization of deploy/kubernetes.
+func kustomize(t *testing.T, name string) (made manifests) {
+	t.Helper()
+	for _, content := range kustomized(t, name) {
+		object := made.add(t, content)
+		if object.GetNamespace() != "monitoring" || object.GetLabels()["release"] != "kube-prometheus-stack" {
+			t.Errorf("%T %s is in the namespace %q and labelled %v", object, object.GetName(), object.GetNamespace(), object.GetLabels())
+		}
+	}
+	return made
+}
+
+// kustomized returns the manifests of a kustomization of deploy/kubernetes.
+func kustomized(t *testing.T, name string) (contents [][]byte) {
 	t.Helper()
 	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), "../deploy/kubernetes/"+name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var made manifests
 	for _, resource := range resources.Resources() {
-		kinds := map[string]meta.Object{
-			"apps/v1 Deployment": &made.deployment,
-			"v1 Service":         &made.service,
-			"v1 ConfigMap":       &made.dashboard,
-			"monitoring.coreos.com/v1 ServiceMonitor":     &made.serviceMonitor,
-			"monitoring.coreos.com/v1 PrometheusRule":     &made.rules,
-			"monitoring.coreos.com/v1alpha1 ScrapeConfig": &made.scrapeConfig,
-		}
 		content, err := resource.AsYAML()
 		if err != nil {
 			t.Fatal(err)
 		}
-		object, ok := kinds[resource.GetApiVersion()+" "+resource.GetKind()]
-		if !ok {
-			t.Errorf("what is a %s?\n%s", resource.GetKind(), content)
-			continue
-		}
-		decode(t, content, object)
-		if object.GetNamespace() != "monitoring" || object.GetLabels()["release"] != "kube-prometheus-stack" {
-			t.Errorf("%s %s is in the namespace %q and labelled %v", resource.GetKind(), object.GetName(), object.GetNamespace(), object.GetLabels())
-		}
+		contents = append(contents, content)
 	}
-	return made
+	return contents
 }
 
 // decode decodes YAML as Kubernetes does with --validate=strict.
@@ -84,12 +102,10 @@ func decode(t *testing.T, content []byte, object any) {
 	}
 }
 
-func TestKubernetesDeployment(t *testing.T) {
-	t.Parallel()
-	made := kustomize(t, "base")
-	pod := made.deployment.Spec.Template
+// checkPod checks that a pod may run under the policy restricted, and has a fixed image.
+func checkPod(t *testing.T, pod core.PodTemplateSpec) {
+	t.Helper()
 	container := pod.Spec.Containers[0]
-
 	evaluator, err := podsecurity.NewEvaluator(podsecurity.DefaultChecks(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +123,14 @@ func TestKubernetesDeployment(t *testing.T) {
 	if _, tag, _ := strings.Cut(container.Image, ":"); tag == "" || tag == "latest" {
 		t.Errorf("the image %s has no fixed version", container.Image)
 	}
+}
+
+func TestKubernetesDeployment(t *testing.T) {
+	t.Parallel()
+	made := kustomize(t, "base")
+	pod := made.deployment.Spec.Template
+	checkPod(t, pod)
+	container := pod.Spec.Containers[0]
 	var secret core.Secret
 	content, err := os.ReadFile("../deploy/kubernetes/base/secret.example.yaml")
 	if err != nil {
@@ -122,31 +146,80 @@ func TestKubernetesDeployment(t *testing.T) {
 	}
 }
 
-// The way of a scrape: monitor, service, pod.
-func TestKubernetesScrape(t *testing.T) {
-	t.Parallel()
-	made := kustomize(t, "base")
-	pod := made.deployment.Spec.Template
-
-	selects := func(what string, selector *meta.LabelSelector, object map[string]string) {
-		t.Helper()
-		s, err := meta.LabelSelectorAsSelector(selector)
-		if err != nil || s.Empty() || !s.Matches(k8slabels.Set(object)) {
-			t.Errorf("%s: %v does not select %v: %v", what, s, object, err)
-		}
+// selectsObject reports whether a selector selects an object with labels.
+func selectsObject(t *testing.T, selector *meta.LabelSelector, object map[string]string) bool {
+	t.Helper()
+	s, err := meta.LabelSelectorAsSelector(selector)
+	if err != nil {
+		t.Fatal(err)
 	}
-	selects("deployment to pod", made.deployment.Spec.Selector, pod.Labels)
-	selects("service to pod", &meta.LabelSelector{MatchLabels: made.service.Spec.Selector}, pod.Labels)
-	selects("monitor to service", &made.serviceMonitor.Spec.Selector, made.service.Labels)
+	return !s.Empty() && s.Matches(k8slabels.Set(object))
+}
 
+// checkScrape checks the way of a scrape: monitor, service, pod.
+func checkScrape(t *testing.T, made manifests) {
+	t.Helper()
+	pod := made.deployment.Spec.Template
+	if !selectsObject(t, made.deployment.Spec.Selector, pod.Labels) || !selectsObject(t, &meta.LabelSelector{MatchLabels: made.service.Spec.Selector}, pod.Labels) ||
+		!selectsObject(t, &made.serviceMonitor.Spec.Selector, made.service.Labels) {
+		t.Errorf("monitor %v, service %v or deployment %v select nothing", made.serviceMonitor.Spec.Selector, made.service.Spec.Selector, made.deployment.Spec.Selector)
+	}
 	endpoint, port, containerPort := made.serviceMonitor.Spec.Endpoints[0], made.service.Spec.Ports[0], pod.Spec.Containers[0].Ports[0]
 	if endpoint.Port != port.Name || port.TargetPort.StrVal != containerPort.Name || containerPort.ContainerPort != 10113 {
 		t.Errorf("the monitor scrapes the port %s, the service takes %s to %s, and the pod has %s, %d",
 			endpoint.Port, port.Name, port.TargetPort.StrVal, containerPort.Name, containerPort.ContainerPort)
 	}
-	scraped := relabelled(t, operatorConfigs(t, endpoint.RelabelConfigs), labels.FromStrings("__address__", "10.0.0.1:10113", "job", port.Name))
+	scraped := relabelled(t, operatorConfigs(t, endpoint.RelabelConfigs), labels.FromStrings("__address__", "10.0.0.1:10113", "job", port.Name,
+		"__meta_kubernetes_namespace", "a", "__meta_kubernetes_service_name", "b"))
 	if scraped.Get("job") != job {
 		t.Errorf("the job is %s, want %s", scraped.Get("job"), job)
+	}
+	// A rollout changes the address of the pod, and must not change the shard.
+	if shard := scraped.Get("__tmp_hash"); shard != "a;b" {
+		t.Errorf("the operator shards by %q, want the service", shard)
+	}
+}
+
+func TestKubernetesScrape(t *testing.T) {
+	t.Parallel()
+	checkScrape(t, kustomize(t, "base"))
+}
+
+// Another exporter shares no name and no pod with the first, and has another secret.
+func TestKubernetesAnother(t *testing.T) {
+	t.Parallel()
+	first, second := kustomize(t, "base"), kustomize(t, "another")
+	checkScrape(t, second)
+	checkApart(t, first, second)
+	if second.rules.Name != "" || second.dashboard.Name != "" {
+		t.Error("there are two of the rules or the dashboard")
+	}
+}
+
+// checkApart checks that two exporters do not collide in a namespace.
+func checkApart(t *testing.T, first, second manifests) {
+	t.Helper()
+	if first.deployment.Name == second.deployment.Name || first.service.Name == second.service.Name || first.serviceMonitor.Name == second.serviceMonitor.Name {
+		t.Errorf("they share a name: %s and %s", first.deployment.Name, second.deployment.Name)
+	}
+	pod := first.deployment.Spec.Template
+	if selectsObject(t, second.deployment.Spec.Selector, pod.Labels) || selectsObject(t, &meta.LabelSelector{MatchLabels: second.service.Spec.Selector}, pod.Labels) ||
+		selectsObject(t, &second.serviceMonitor.Spec.Selector, first.service.Labels) {
+		t.Error("the second selects what is of the first")
+	}
+	if pod.Spec.Volumes[0].Secret.SecretName == second.deployment.Spec.Template.Spec.Volumes[0].Secret.SecretName {
+		t.Error("they share a key")
+	}
+}
+
+// OpenShift chooses the user. All else is as in the base.
+func TestKubernetesOpenShift(t *testing.T) {
+	t.Parallel()
+	base, made := kustomize(t, "base"), kustomize(t, "openshift")
+	security := base.deployment.Spec.Template.Spec.SecurityContext
+	security.RunAsUser, security.RunAsGroup, security.FSGroup = nil, nil, nil
+	if !reflect.DeepEqual(made, base) {
+		t.Errorf("the manifests differ:\n%+v\n%+v", made, base)
 	}
 }
 
@@ -206,8 +279,12 @@ func TestKubernetesProbe(t *testing.T) {
 // Rules and dashboard are those of their directories: else run make manifests.
 func TestKubernetesGenerated(t *testing.T) {
 	t.Parallel()
-	made := kustomize(t, "base")
+	checkFiles(t, kustomize(t, "base"))
+}
 
+// checkFiles checks that rules and dashboard are those of their directories.
+func checkFiles(t *testing.T, made manifests) {
+	t.Helper()
 	dashboard, err := os.ReadFile("../dashboards/chatwize.json")
 	if err != nil {
 		t.Fatal(err)
@@ -217,6 +294,10 @@ func TestKubernetesGenerated(t *testing.T) {
 	}
 	if made.dashboard.Labels["grafana_dashboard"] != "1" {
 		t.Errorf("Grafana's sidecar passes over the labels %v", made.dashboard.Labels)
+	}
+	// Flux fails to substitute what Grafana's variables are.
+	if made.dashboard.Annotations["kustomize.toolkit.fluxcd.io/substitute"] != "disabled" {
+		t.Errorf("Flux changes the dashboard with the annotations %v", made.dashboard.Annotations)
 	}
 
 	content, err := os.ReadFile(bundledRules)

@@ -130,8 +130,10 @@ func (c Command) chatbots(ctx context.Context, set *accounts.Set, logger log.Log
 func listOf(ctx context.Context, account *accounts.Account) ([]Chatbot, error) {
 	listed, err := account.Directory.Chatbots(ctx)
 	switch {
-	case err != nil:
-		err = fmt.Errorf("discovering the chatbots: %w", err)
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil: // the log has it with a hint
+		err = errors.New("without the list of chatbots, there is nothing to write")
 	case len(listed) == 0:
 		err = errors.New("the account has no chatbots; check the base URL and the API key")
 	}

@@ -2,6 +2,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,14 +29,21 @@ type Command struct {
 }
 
 // Run fetches every chatbot of accounts and prints the results to out. It reports whether all
-// fetches succeeded. An account with a name that cannot list its chatbots, or has none, is a
-// result of its own; without a name it is an error.
+// fetches succeeded. An account that cannot list its chatbots is a result of its own, and so is
+// one with a name that has none. Without a name that is an error.
 func (c Command) Run(ctx context.Context, set *accounts.Set, out io.Writer, terminal *progress.Terminal) (ok bool, err error) {
+	write := WriteTable
+	if c.Format == "json" {
+		write = WriteJSON
+	}
 	lists := list(ctx, set)
+	if ctx.Err() != nil {
+		return false, errInterrupted
+	}
 	n := 0
 	for _, l := range lists {
-		if l.err != nil && !set.Named() {
-			return false, l.err
+		if errors.Is(l.err, errNoChatbots) && !set.Named() {
+			return false, cmp.Or(write(out, []Result{}), l.err)
 		}
 		n += len(l.chatbots)
 	}
@@ -43,11 +51,7 @@ func (c Command) Run(ctx context.Context, set *accounts.Set, out io.Writer, term
 	results := fetchLists(ctx, lists, func() { _ = bar.Add(1) })
 	_ = bar.Finish()
 	if ctx.Err() != nil {
-		return false, errors.New("interrupted")
-	}
-	write := WriteTable
-	if c.Format == "json" {
-		write = WriteJSON
+		return false, errInterrupted
 	}
 	if err := write(out, results); err != nil {
 		return false, err
@@ -62,7 +66,10 @@ type accountList struct {
 	err      error
 }
 
-var errNoChatbots = errors.New("the account has no chatbots; check the base URL and the API key")
+var (
+	errInterrupted = errors.New("interrupted")
+	errNoChatbots  = errors.New("the account has no chatbots; check the base URL and the API key")
+)
 
 // list returns the chatbots of accounts, asked side by side.
 func list(ctx context.Context, set *accounts.Set) []accountList {
@@ -71,10 +78,7 @@ func list(ctx context.Context, set *accounts.Set) []accountList {
 	for i, account := range set.Accounts {
 		fetches.Go(func() {
 			chatbots, err := account.Directory.Chatbots(ctx)
-			switch {
-			case err != nil:
-				err = fmt.Errorf("discovering the chatbots: %w", err)
-			case len(chatbots) == 0:
+			if err == nil && len(chatbots) == 0 {
 				err = errNoChatbots
 			}
 			lists[i] = accountList{account, chatbots, err}
@@ -91,11 +95,12 @@ func fetchLists(ctx context.Context, lists []accountList, done func()) []Result 
 	var fetches sync.WaitGroup
 	for i, l := range lists {
 		fetches.Go(func() {
-			results[i] = []Result{{Account: l.account.Name, Status: "no list: " + status(l.err)}}
 			switch {
 			case errors.Is(l.err, errNoChatbots):
-				results[i][0].Status = "no chatbots"
-			case l.err == nil:
+				results[i] = []Result{{Status: "no chatbots"}}
+			case l.err != nil:
+				results[i] = []Result{listFailed(l.err)}
+			default:
 				results[i] = Fetch(ctx, l.account.Source, l.chatbots, done)
 			}
 			for n := range results[i] {
@@ -107,12 +112,13 @@ func fetchLists(ctx context.Context, lists []accountList, done func()) []Result 
 	return slices.Concat(results...)
 }
 
-// Result is how a chatbot is doing.
+// Result is how a chatbot is doing or, without a UUID, why there is no list of chatbots.
 type Result struct {
-	Account string `json:"account,omitempty"`
-	Chatbot string `json:"chatbot"` // UUID; empty if the account has no list
-	Name    string `json:"name"`
-	Status  string `json:"status"` // "ok", or why the fetch failed
+	Account string        `json:"account,omitempty"`
+	Chatbot string        `json:"chatbot,omitempty"` // UUID
+	Name    string        `json:"name,omitempty"`
+	Status  string        `json:"status"` // "ok", or why the fetch failed
+	Reason  client.Reason `json:"reason,omitempty"`
 	// The numbers and times are nil if the fetch failed, or if there is none.
 	Sessions        *int       `json:"sessions,omitempty"`
 	Leads           *int       `json:"leads,omitempty"`
@@ -151,7 +157,9 @@ func newResult(chatbot client.Chatbot, fetched fetch.Result) Result {
 	r := Result{
 		Chatbot: chatbot.UUID, Name: chatbot.NameOrUUID(), Status: status(fetched.Err), Seconds: fetched.Took.Seconds(),
 	}
-	if fetched.Err == nil {
+	if fetched.Err != nil {
+		r.Reason = fetch.ReasonOf(fetched.Err)
+	} else {
 		numbers := fetched.Numbers
 		r.Sessions, r.Leads, r.Verified = &numbers.Sessions, &numbers.WithLead, &numbers.WithVerifiedIdentity
 		r.Recent, r.Usual = &numbers.Recent[tally.AllSessions][oneDay], pointer(numbers.Usual[tally.AllSessions][oneDay])
@@ -164,6 +172,15 @@ func newResult(chatbot client.Chatbot, fetched fetch.Result) Result {
 	return r
 }
 
+// listFailed returns the result for an account whose list of chatbots cannot be had.
+func listFailed(err error) Result {
+	text := status(err)
+	if text == notSessions {
+		text = "not a list of chatbots"
+	}
+	return Result{Status: "no list: " + text, Reason: fetch.ReasonOf(err)}
+}
+
 // oneDay is the index of a day in [tally.RecentWindows] and [tally.UsualWindows].
 const oneDay = 1
 
@@ -174,6 +191,8 @@ func pointer(value tally.Value) *float64 {
 	}
 	return &value.Number
 }
+
+const notSessions = "not a session list"
 
 // status returns why a fetch failed, in a few words.
 func status(err error) string {
@@ -206,6 +225,6 @@ func status(err error) string {
 		if errors.Is(err, client.ErrPage) {
 			return "only a page of the list"
 		}
-		return "not a session list"
+		return notSessions
 	}
 }

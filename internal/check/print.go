@@ -21,8 +21,11 @@ func WriteJSON(out io.Writer, results []Result) error {
 	return encoder.Encode(results)
 }
 
-// WriteTable writes results as a table.
+// WriteTable writes results as a table, nothing if there are none.
 func WriteTable(out io.Writer, results []Result) error {
+	if len(results) == 0 {
+		return nil
+	}
 	rows := [][]string{{"ACCOUNT", "CHATBOT", "NAME", "STATUS", "SESSIONS", "LEADS", "VERIFIED", "LAST 24H", "USUAL", "MISSING", "NEWEST SESSION", "TIME TAKEN"}}
 	for _, r := range results {
 		newest := "-"

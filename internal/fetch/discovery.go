@@ -192,6 +192,9 @@ func (d *Discovery) attempt(ctx context.Context, timeout time.Duration, due func
 	if len(response.Chatbots) == 0 && !d.namesOnly && (len(d.chatbots) > 0 || !d.listed) {
 		level.Warn(d.Logger).Log("msg", "the account has no chatbots", "hint", "check the base URL and the API key")
 	}
+	if len(response.Chatbots) > 0 && !d.namesOnly && !d.listed {
+		level.Info(d.Logger).Log("msg", "discovered the chatbots", "chatbots", len(response.Chatbots))
+	}
 	d.chatbots, d.listed, d.skipped = response.Chatbots, true, response.Skipped
 	d.next = time.Now().Add(d.Interval)
 	return nil

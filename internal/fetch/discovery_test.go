@@ -137,7 +137,8 @@ func TestDiscovery(t *testing.T) {
 				`hint="check the base URL; if it is right, the brand has no list of chatbots: name them in the settings"`+"\n", failures)
 		}
 		none := `level=warn msg="the account has no chatbots" hint="check the base URL and the API key"` + "\n"
-		if want := line(1) + line(2) + none; logged.String() != want {
+		found := `level=info msg="discovered the chatbots" chatbots=2` + "\n"
+		if want := line(1) + found + line(2) + none; logged.String() != want {
 			t.Errorf("logged %s, want %s", &logged, want)
 		}
 		if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
@@ -333,7 +334,7 @@ func TestDiscoverySkips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &listing{skipped: 2, chatbots: []client.Chatbot{{UUID: shopUUID}}}
 		var logged bytes.Buffer
-		discovery, _, _ := newDiscovery(api, log.NewLogfmtLogger(&logged))
+		discovery, _, _ := newDiscovery(api, level.NewFilter(log.NewLogfmtLogger(&logged), level.AllowWarn()))
 		for _, api.skipped = range []int{2, 2, 0, 1} {
 			if _, err := discovery.Chatbots(t.Context()); err != nil {
 				t.Error(err)
@@ -401,7 +402,7 @@ func TestDiscoveryStarves(t *testing.T) {
 		synctest.Wait()
 		want(shopUUID, 1, 5*time.Second)
 		wantUp(t, registry, "0", client.Timeout, 1)
-		if text := logged.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "reason=timeout") || !strings.Contains(text, "request slots") {
+		if text := logged.String(); strings.Count(text, "level=warn") != 1 || !strings.Contains(text, "reason=timeout") || !strings.Contains(text, "request slots") {
 			t.Errorf("logged %s", text)
 		}
 		// The next attempt is due at 35 seconds, and has its turn at 50.

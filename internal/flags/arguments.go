@@ -3,6 +3,7 @@ package flags
 import (
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,16 +20,34 @@ func Parse(app *kingpin.Application, arguments []string) (command string, err er
 	if arguments, err = expanded(arguments); err != nil {
 		return "", err
 	}
+	arguments = offeringCommands(app, arguments)
 	if arguments, err = completed(app, arguments); err != nil {
 		return "", err
 	}
 	if err := checkHelp(app, arguments); err != nil {
 		return "", err
 	}
+	if err := trimEnvironment(app); err != nil {
+		return "", err
+	}
 	if command, err = app.Parse(arguments); err != nil {
 		return "", unquoted(err)
 	}
 	return command, nil
+}
+
+// trimEnvironment removes white space around the variables of all flags. Files and manifests
+// often have a newline at the end, and kingpin takes variables as they are.
+func trimEnvironment(app *kingpin.Application) error {
+	for _, flag := range app.Model().Flags {
+		text := os.Getenv(flag.Envar)
+		if trimmed := strings.TrimSpace(text); trimmed != text {
+			if err := os.Setenv(flag.Envar, trimmed); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // expanded returns arguments with the lines of a file in place of each @FILE. kingpin
@@ -92,6 +111,27 @@ func completed(app *kingpin.Application, arguments []string) ([]string, error) {
 		return arguments, nil
 	}
 	return append([]string{first}, arguments...), nil
+}
+
+// offeringCommands returns arguments that make kingpin offer the commands to a shell, if the
+// last word may become one. With that word, kingpin takes the default command as given.
+func offeringCommands(app *kingpin.Application, arguments []string) []string {
+	const completion = "--completion-bash"
+	if len(arguments) == 0 || arguments[0] != completion {
+		return arguments
+	}
+	words := arguments[1:]
+	last := max(len(words)-1, 0)
+	for i, word := range words {
+		flag := app.GetFlag(strings.TrimPrefix(word, "--"))
+		switch {
+		case i == last && strings.HasPrefix(word, "-"),
+			i < last && app.GetCommand(word) != nil && word != "help",
+			i == last-1 && strings.HasPrefix(word, "--") && flag != nil && !flag.Model().IsBoolFlag():
+			return arguments
+		}
+	}
+	return []string{completion}
 }
 
 // checkHelp returns an error if the command help gets anything but one command: kingpin

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -71,8 +72,22 @@ func parseChatbot(text string) (client.Chatbot, error) {
 			"is not a UUID; write 32 hexadecimal digits, with or without dashes, and =NAME after them if you like")
 	case named && chatbot.Name == "":
 		return client.Chatbot{}, errors.New("has nothing after its =; write a name there or remove the =")
+	case holdsChatbot(name):
+		return client.Chatbot{}, errors.New("has another chatbot in its name; repeat the flag, or write a comma between chatbots in the variable")
 	case !utf8.ValidString(name):
 		return client.Chatbot{}, errors.New("has a name that is not UTF-8; write it in UTF-8")
 	}
 	return chatbot, nil
+}
+
+// holdsChatbot reports whether a name goes on with another chatbot, after a wrong separator.
+func holdsChatbot(name string) bool {
+	const separators = ";,|"
+	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(separators, r) }) {
+		id, _, named := strings.Cut(part, "=")
+		if client.IsUUID(id) && (named || strings.ContainsAny(name, separators)) {
+			return true
+		}
+	}
+	return false
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -43,6 +44,12 @@ func FuzzChatbots(f *testing.F) {
 				}
 				continue
 			}
+			shown := strings.Map(func(r rune) rune {
+				if unicode.IsControl(r) {
+					return unicode.ReplacementChar
+				}
+				return r
+			}, text)
 			seen := map[string]bool{}
 			for _, chatbot := range chatbots {
 				key := strings.ToLower(strings.ReplaceAll(chatbot.UUID, "-", ""))
@@ -50,7 +57,7 @@ func FuzzChatbots(f *testing.F) {
 					t.Errorf("%q: UUID %q", text, chatbot.UUID)
 				}
 				seen[key] = true
-				if !strings.Contains(text, chatbot.UUID) || !strings.Contains(text, chatbot.Name) || !utf8.ValidString(chatbot.Name) {
+				if !strings.Contains(text, chatbot.UUID) || !strings.Contains(shown, chatbot.Name) || !utf8.ValidString(chatbot.Name) {
 					t.Errorf("%q: %+v", text, chatbot)
 				}
 			}
