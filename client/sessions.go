@@ -1,8 +1,10 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"iter"
 	"net/http"
 	"net/url"
@@ -105,35 +107,75 @@ func date(header http.Header, received time.Time) (time.Time, bool) {
 	return at, true
 }
 
-// readSessions yields the sessions in a body and closes it.
+// readSessions yields the sessions in a body and closes it. A body that hangs before its
+// first kilobytes takes no more memory than these.
 func (c *Client) readSessions(body *body) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
+		defer body.Close()
+		start := c.config.Buffers.start()
+		defer c.config.Buffers.starts.Put(start)
+		n, err := readStart(body, start.read[:])
+		if err != nil { // there is no more
+			source := io.MultiReader(bytes.NewReader(start.read[:n]), failed{err})
+			yieldAll(body, decodeSessions(source, start.decoding[:]), yield)
+			return
+		}
 		buffers := c.config.Buffers.get()
 		defer c.config.Buffers.pool.Put(buffers)
 		// Receive and decompress while earlier bytes are decoded.
-		ahead, err := readahead.NewReaderBuffer(body, buffers.ahead)
+		ahead, err := readahead.NewReaderBuffer(io.MultiReader(bytes.NewReader(start.read[:n]), body), buffers.ahead)
 		if err != nil {
-			body.Close()
 			yield(Session{}, &Error{Reason: Network, Err: fmt.Errorf("reading ahead: %w", err)})
 			return
 		}
 		defer ahead.Close()
 		defer body.Close() // before ahead.Close, which waits for the current read
-		for session, err := range decodeSessions(ahead, buffers.decoding) {
-			if err != nil {
-				err = body.explain(err)
-			}
-			if !yield(session, err) || err != nil {
-				return
-			}
+		yieldAll(body, decodeSessions(ahead, buffers.decoding), yield)
+	}
+}
+
+// yieldAll yields the sessions in a body.
+func yieldAll(body *body, sessions iter.Seq2[Session, error], yield func(Session, error) bool) {
+	for session, err := range sessions {
+		if err != nil {
+			err = body.explain(err)
+		}
+		if !yield(session, err) || err != nil {
+			return
 		}
 	}
+}
+
+// failed is a reader of what has ended or failed.
+type failed struct{ err error }
+
+func (f failed) Read([]byte) (int, error) { return 0, f.err }
+
+// readStart fills start from source. The error is that of source.
+func readStart(source io.Reader, start []byte) (n int, err error) {
+	for n < len(start) && err == nil {
+		var more int
+		more, err = source.Read(start[n:])
+		n += more
+	}
+	return n, err
 }
 
 // Buffers is memory for reading lists, which is used again. The zero value is ready to use.
 // It is safe for concurrent use.
 type Buffers struct {
-	pool sync.Pool // of *buffers
+	starts sync.Pool // of *startBuffers
+	pool   sync.Pool // of *buffers
+}
+
+// startBuffers is the memory for reading the start of a list, which may be all of it.
+type startBuffers struct{ read, decoding [8 << 10]byte }
+
+func (b *Buffers) start() *startBuffers {
+	if free, ok := b.starts.Get().(*startBuffers); ok {
+		return free
+	}
+	return new(startBuffers)
 }
 
 func (b *Buffers) get() *buffers {
@@ -143,7 +185,7 @@ func (b *Buffers) get() *buffers {
 	return newBuffers()
 }
 
-// buffers is the memory for reading a list.
+// buffers is the memory for reading a long list.
 type buffers struct {
 	decoding []byte
 	ahead    [][]byte
