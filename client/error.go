@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -93,6 +94,7 @@ var (
 	ErrElsewhere     = errors.New("it redirects to another host")
 	ErrProxy         = errors.New("the proxy refused the request")
 	ErrProxyPassword = errors.New("the proxy wants a user name and password")
+	ErrTLSFile       = errors.New("a file for TLS cannot be read")
 	ErrAuthority     = errors.New("its certificate is signed by an unknown authority")
 	ErrCertificate   = errors.New("its certificate is not valid")
 	ErrLargeHeaders  = fmt.Errorf("the headers of the response exceed %d bytes", maxHeaderSize)
@@ -189,6 +191,7 @@ func transportError(ctx context.Context, err error) *Error {
 		operation   *net.OpError
 		certificate *tls.CertificateVerificationError
 		proxy       proxyError
+		file        *fs.PathError
 	)
 	switch {
 	case ctx.Err() != nil:
@@ -203,6 +206,8 @@ func transportError(ctx context.Context, err error) *Error {
 		return &Error{Reason: Network, Transient: true, Err: fmt.Errorf("talking to the API: %w", errBroken)}
 	case errors.As(err, &proxy):
 		return &Error{Reason: Network, Err: fmt.Errorf("connecting to the API: %w", proxy)}
+	case errors.As(err, &file):
+		return &Error{Reason: Network, Err: fmt.Errorf("connecting to the API: %w: %w", ErrTLSFile, file.Err)}
 	case errors.As(err, &certificate):
 		return &Error{Reason: Network, Err: fmt.Errorf("talking to the API: %w", certificateError(certificate))}
 	case errors.Is(err, http.ErrSchemeMismatch):

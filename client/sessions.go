@@ -115,15 +115,22 @@ func (c *Client) readSessions(body *body) iter.Seq2[Session, error] {
 		start := c.config.Buffers.start()
 		defer c.config.Buffers.starts.Put(start)
 		n, err := readStart(body, start.read[:])
-		if err != nil { // there is no more
-			source := io.MultiReader(bytes.NewReader(start.read[:n]), failed{err})
+		rest := io.Reader(body)
+		if err != nil {
+			rest = failed{err} // there is no more
+		}
+		source := io.MultiReader(bytes.NewReader(start.read[:n]), rest)
+		buffers := (*buffers)(nil)
+		if err == nil {
+			buffers = c.config.Buffers.get()
+		}
+		if buffers == nil {
 			yieldAll(body, decodeSessions(source, start.decoding[:]), yield)
 			return
 		}
-		buffers := c.config.Buffers.get()
-		defer c.config.Buffers.pool.Put(buffers)
+		defer c.config.Buffers.put(buffers)
 		// Receive and decompress while earlier bytes are decoded.
-		ahead, err := readahead.NewReaderBuffer(io.MultiReader(bytes.NewReader(start.read[:n]), body), buffers.ahead)
+		ahead, err := readahead.NewReaderBuffer(source, buffers.ahead)
 		if err != nil {
 			yield(Session{}, &Error{Reason: Network, Err: fmt.Errorf("reading ahead: %w", err)})
 			return
@@ -166,10 +173,18 @@ func readStart(source io.Reader, start []byte) (n int, err error) {
 type Buffers struct {
 	starts sync.Pool // of *startBuffers
 	pool   sync.Pool // of *buffers
+
+	mutex sync.Mutex
+	inUse int // number of *buffers
 }
 
 // startBuffers is the memory for reading the start of a list, which may be all of it.
-type startBuffers struct{ read, decoding [8 << 10]byte }
+type startBuffers struct{ read, decoding [16 << 10]byte }
+
+// maxLong is the maximum number of lists that are read with buffers of their own at a time.
+// Others are read with their startBuffers, which takes a little more time. They do not wait:
+// those that have the buffers may hang.
+const maxLong = 16
 
 func (b *Buffers) start() *startBuffers {
 	if free, ok := b.starts.Get().(*startBuffers); ok {
@@ -178,11 +193,25 @@ func (b *Buffers) start() *startBuffers {
 	return new(startBuffers)
 }
 
+// get returns buffers for a long list, nil if too many are in use.
 func (b *Buffers) get() *buffers {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	if b.inUse == maxLong {
+		return nil
+	}
+	b.inUse++
 	if free, ok := b.pool.Get().(*buffers); ok {
 		return free
 	}
 	return newBuffers()
+}
+
+func (b *Buffers) put(free *buffers) {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	b.inUse--
+	b.pool.Put(free)
 }
 
 // buffers is the memory for reading a long list.

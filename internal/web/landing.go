@@ -18,8 +18,9 @@ var landingTemplate string
 type landingLink struct{ Address, Text, Description string }
 
 // newLandingPage returns the page that links to the others. Its links are relative, so
-// that they also work behind a proxy that adds a path prefix.
-func newLandingPage(options Options) (http.Handler, error) {
+// that they also work behind a proxy that adds a path prefix. named is whether accounts have
+// names.
+func newLandingPage(options Options, named bool) (http.Handler, error) {
 	page, err := template.New("").Parse(landingTemplate)
 	if err != nil {
 		return nil, err
@@ -28,13 +29,17 @@ func newLandingPage(options Options) (http.Handler, error) {
 	if options.ProbeOnly {
 		metrics = "of the exporter"
 	}
+	probe := "metrics of one chatbot, whose UUID is the parameter target"
+	if named {
+		probe = "metrics of one account, whose name is the parameter account, or of one chatbot, whose UUID is the parameter target"
+	}
 	content := struct {
 		Version string
 		Links   []landingLink
 	}{version.Info(), []landingLink{
 		{relative(options.TelemetryPath), "Metrics", metrics},
 		{relative(discoveryPath), "Service discovery", "all chatbots, for http_sd_configs of Prometheus"},
-		{relative(probePath), "Probe", "metrics of one chatbot, whose UUID is the parameter target"},
+		{relative(probePath), "Probe", probe},
 		{relative(healthyPath), "Healthy", "whether the process serves"},
 		{relative(readyPath), "Ready", "whether the process serves"},
 	}}

@@ -101,7 +101,7 @@ func NewHandler(config Config) (http.Handler, error) {
 	get(healthyPath, http.HandlerFunc(serveOK))
 	get(readyPath, http.HandlerFunc(serveOK))
 	if config.TelemetryPath != "/" {
-		landing, err := newLandingPage(config.Options)
+		landing, err := newLandingPage(config.Options, config.Accounts().Named())
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,138 @@
+package accounts
+
+import (
+	"encoding/pem"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/common/config"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
+)
+
+// An account's own TLS and proxy change nothing else of the transport.
+func TestTransportKeepsLimits(t *testing.T) {
+	proxy, err := url.Parse("http://proxy.example:3128")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := Config{
+		URL: &url.URL{}, KeyFile: "acme.key", Concurrency: 7, TLS: TLS{ServerName: "x"},
+		Proxy: &Proxy{ProxyURL: config.URL{URL: proxy}, ProxyConnectHeader: config.ProxyHeader{"X-Tenant": {"acme"}}},
+	}
+	transport, err := newTransport(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := transport.(client.Transport), client.NewTransport(7)
+	request := httptest.NewRequest(http.MethodGet, "https://api.example", nil)
+	if through, err := got.Proxy(request); err != nil || through.Host != proxy.Host || got.ProxyConnectHeader.Get("X-Tenant") != "acme" || got.TLSClientConfig.ServerName != "x" {
+		t.Errorf("the proxy is %v, %v", through, err)
+	}
+	if got.MaxIdleConns != want.MaxIdleConns || got.MaxIdleConnsPerHost != 7 || got.IdleConnTimeout != want.IdleConnTimeout ||
+		got.MaxResponseHeaderBytes != want.MaxResponseHeaderBytes || !reflect.DeepEqual(got.HTTP2, want.HTTP2) ||
+		got.ForceAttemptHTTP2 != want.ForceAttemptHTTP2 || got.OnProxyConnectResponse == nil {
+		t.Errorf("got %+v, want %+v", got.Transport, want.Transport)
+	}
+	reloaded := own
+	reloaded.Proxy = &Proxy{ProxyURL: own.Proxy.ProxyURL, ProxyConnectHeader: own.Proxy.ProxyConnectHeader}
+	if !own.sameOrigin(reloaded) {
+		t.Error("a proxy that was used is not that of the same file")
+	}
+}
+
+// The proxies of the environment are used unless the file names one, or none.
+func TestProxyOfEnvironment(t *testing.T) {
+	for name, test := range map[string]struct {
+		proxy           *Proxy
+		fromEnvironment bool
+	}{"nothing is given": {nil, true}, "an empty one": {&Proxy{}, false}} {
+		transport, err := newTransport(Config{Concurrency: 1, Proxy: test.proxy})
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxy := transport.(client.Transport).Proxy
+		if got := reflect.ValueOf(proxy).Pointer() == reflect.ValueOf(http.ProxyFromEnvironment).Pointer(); got != test.fromEnvironment {
+			t.Errorf("%s: from the environment: %t", name, got)
+		}
+	}
+}
+
+// A private authority is trusted by HTTP/2, also after its file changed. Without its file the
+// fetch fails, and says so.
+func TestAuthority(t *testing.T) {
+	newServer := func() *httptest.Server {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ProtoMajor != 2 {
+				t.Errorf("got %s", r.Proto)
+			}
+			_, _ = io.WriteString(w, "[{}]")
+		}))
+		server.EnableHTTP2 = true
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		return server
+	}
+	server := newServer()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	write := func(certificate []byte) {
+		t.Helper()
+		if err := os.WriteFile(file, certificate, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	right := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	write([]byte(wrongAuthority))
+	address, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, err := New(Config{
+		URL: address, Key: InlineKey("key-0815"), Concurrency: 1, Timeout: 10 * time.Second, TLS: TLS{CAFile: file},
+	}, log.NewNopLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer account.state.remove()
+	fetch := func(want string) {
+		t.Helper()
+		got := "it works"
+		if result := account.Source.FetchAll(t.Context(), []client.Chatbot{{UUID: "7f5e5376dbf045cd8c72c60f428653d1"}})[0]; result.Err != nil {
+			got = result.Err.Error()
+		}
+		if !strings.Contains(got, want) || strings.Contains(got, file) {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	fetch("unknown authority")
+	write(right)
+	fetch("it works")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	fetch("a file for TLS cannot be read: ")
+	write(right)
+	fetch("it works")
+}
+
+// wrongAuthority is a certificate of another authority than those of httptest.
+const wrongAuthority = `-----BEGIN CERTIFICATE-----
+MIIBbzCCARWgAwIBAgIUO3FAbRO67fu0j4O69yby8QCo4jwwCgYIKoZIzj0EAwIw
+DDEKMAgGA1UEAwwBeDAgFw0yNjExMjYyMjA4MjRaGA8yMTI2MTEwMjIyMDgyNFow
+DDEKMAgGA1UEAwwBeDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABA78i2OTvrf8
+kB24fTdSOCH/V0NLk6VbR9ccdiH0CmEGgLmdD6W9EkoSEOkoX//f1SM9paiEHxp0
+UOGGLdZMfX6jUzBRMB0GA1UdDgQWBBTAHgI3sEjDHODdUJx2XnkWaRfFpjAfBgNV
+HSMEGDAWgBTAHgI3sEjDHODdUJx2XnkWaRfFpjAPBgNVHRMBAf8EBTADAQH/MAoG
+CCqGSM49BAMCA0gAMEUCIQCeHVAl5v4eVezzjDQce5X6p+WQZzSmeGxeMew0AaQ3
+AgIgc/0OND7yr9cm2zqlQzmf9+0ROP/Ft97KWog/mByFA3Y=
+-----END CERTIFICATE-----
+`
