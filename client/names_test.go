@@ -17,7 +17,9 @@ import (
 // wrong place.
 func TestErrorsQuoteNoNames(t *testing.T) {
 	const name = "misplaced-key-0815"
-	closed := serveConnections(t, func(net.Conn) {})
+	closed := serveConnections(t, func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 3)) // SOCKS's greeting: closed with it unread, the connection is reset
+	})
 	unknown := func(_ context.Context, network, address string) (net.Conn, error) {
 		host, _, _ := net.SplitHostPort(address)
 		return nil, &net.OpError{Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: host, Server: "127.0.0.53:53", IsNotFound: true}}
