@@ -29,6 +29,11 @@ alert-quality: ## Measure the alerts on hundreds of simulated chatbots, for docs
 	cd e2e && ALERT_QUALITY=full ALERT_QUALITY_TABLE=$(CURDIR)/alert-quality.md \
 	  go test -count 1 -timeout 1h -v -run '^TestAlertQuality$$' .
 
+.PHONY: dashboard
+dashboard: ## Write dashboards/chatwize.json and its copy in the Kubernetes manifests (Node.js).
+	node dashboards/chatwize.mjs
+	scripts/manifests
+
 .PHONY: schema-check
 schema-check: ## Check the dashboard against Grafana's types (npm).
 	e2e/schema/check

@@ -1,10 +1,8 @@
 package e2e_test
 
 import (
-	"fmt"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -27,13 +25,6 @@ func TestBackfill(t *testing.T) {
 
 	t.Run("history", func(t *testing.T) { s.hasHistory(t, began) })
 	t.Run("scrapes", func(t *testing.T) { s.goesOn(t, began, instance) })
-	t.Run("dashboard", func(t *testing.T) {
-		b := readBoard(t)
-		for _, span := range []time.Duration{day, 7 * day} {
-			s.panelsShowHistory(t, b, everything(span, began.Add(-12*time.Hour)))
-			s.countsWhatIsNew(t, b, everything(span, time.Now()), dated)
-		}
-	})
 }
 
 // backfilled returns a data directory for Prometheus with all that the exporter's
@@ -70,12 +61,6 @@ func (c *chatbot) has(from, to time.Time) numbers {
 		n.created = later(n.created, created)
 	}
 	return n
-}
-
-// dated is what backfill makes new in a span: sessions, leads and identities by when
-// the sessions were created.
-func dated(c *chatbot, of func(numbers) float64, from, to time.Time, slack time.Duration) bounds {
-	return bounds{of(c.has(from.Add(slack), to.Add(-slack))), of(c.has(from.Add(-slack), to))}
 }
 
 // hasHistory compares each metric, at many points of the past, with a count of the
@@ -179,38 +164,16 @@ func (s *stage) goesOn(t *testing.T, began time.Time, instance string) {
 	}
 }
 
-// panelsShowHistory wants data from all that asks for nothing but what backfill
-// writes.
-func (s *stage) panelsShowHistory(t *testing.T, b board, v view) {
-	shown := map[string]bool{}
-	for _, p := range b.panels() {
-		for _, target := range p.Targets {
-			if slices.ContainsFunc(metricName.FindAllString(target.Expr, -1), func(name string) bool { return !hasPast[name] }) {
-				continue
-			}
-			matrix, err := v.ask(t, s.server, p, target)
-			if err != nil {
-				t.Error(err)
-			}
-			if !slices.ContainsFunc(matrix, hasNumber) {
-				t.Errorf("%s (%s, %s) shows no history: %s", p.Title, target.RefID, v.span, target.Expr)
-			}
-			shown[p.Title] = true
+// byChatbot makes one series of those that a chatbot has after a renaming.
+func byChatbot(matrix model.Matrix) map[model.LabelValue]*model.SampleStream {
+	all := map[model.LabelValue]*model.SampleStream{}
+	for _, series := range matrix {
+		uuid := series.Metric["chatbot"]
+		if all[uuid] == nil {
+			all[uuid] = &model.SampleStream{}
 		}
+		all[uuid].Values = append(all[uuid].Values, series.Values...)
+		slices.SortFunc(all[uuid].Values, func(a, b model.SamplePair) int { return int(a.Timestamp - b.Timestamp) })
 	}
-	for _, title := range []string{"Sessions", "Leads", "Verified identities", "New sessions", "New leads", "New verified identities", "Lead rate", "Verification rate"} {
-		if !shown[title] {
-			t.Errorf("%s is not among what shows history: %v", title, fmt.Sprint(shown))
-		}
-	}
+	return all
 }
-
-var (
-	metricName = regexp.MustCompile(`chatwize_\w+`)
-	hasPast    = map[string]bool{
-		"chatwize_sessions": true, "chatwize_sessions_with_lead": true, "chatwize_sessions_with_verified_identity": true,
-		"chatwize_last_session_created_timestamp_seconds": true,
-		// A name is not of the past; without one the panels show the UUID.
-		"chatwize_chatbot_info": true,
-	}
-)

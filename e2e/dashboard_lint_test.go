@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -50,6 +52,8 @@ type lintVariable struct {
 	Multi      bool            `json:"multi"`
 	IncludeAll bool            `json:"includeAll"`
 	AllValue   string          `json:"allValue"`
+	Regex      string          `json:"regex"`
+	Hide       int             `json:"hide"`
 }
 
 type lintPanel struct {
@@ -63,7 +67,8 @@ type lintPanel struct {
 	Targets     []lintTarget `json:"targets"`
 	FieldConfig struct {
 		Defaults struct {
-			Unit string `json:"unit"`
+			Unit    string `json:"unit"`
+			NoValue string `json:"noValue"`
 		} `json:"defaults"`
 		Overrides []struct {
 			Properties []struct {
@@ -79,6 +84,9 @@ type lintTarget struct {
 	RefID      string         `json:"refId"`
 	Datasource lintDatasource `json:"datasource"`
 	Expr       string         `json:"expr"`
+	Instant    bool           `json:"instant"`
+	Range      bool           `json:"range"`
+	Interval   string         `json:"interval"`
 }
 
 // query returns the text of the variable's query.
@@ -190,32 +198,52 @@ func call(path []parser.Node) string {
 }
 
 // filters asks for a variable of chatbots, jobs or instances as the linter wants it.
-func filters(name, label string) lintRule {
+func filters(name, label, all string) lintRule {
 	return func(d lintDashboard, report func(string, ...any)) {
 		v, ok := d.variable(name)
 		if !ok {
 			report("there is no variable %s", name)
 			return
 		}
-		if v.Type != "query" || v.Label != label || !v.Multi || !v.IncludeAll || v.AllValue != ".+" || v.Datasource.UID != "${datasource}" {
-			report("variable %s: not a query of ${datasource} labelled %s, for several values or .+ for all", name, label)
+		if v.Type != "query" || v.Label != label || !v.Multi || !v.IncludeAll || v.AllValue != all || v.Datasource.UID != "${datasource}" {
+			report("variable %s: not a query of ${datasource} labelled %s, for several values or %s for all", name, label, all)
 		}
 	}
 }
 
 var labelValues = regexp.MustCompile(`^label_values\((.+), (\w+)\)$`)
 
-// The gauges that a replica has for each chatbot. They fall when sessions are
-// deleted, and every replica has them.
-var chatbotGauges = []string{
-	"chatwize_up", "chatwize_sessions", "chatwize_sessions_with_lead", "chatwize_sessions_with_verified_identity",
-	"chatwize_malformed_sessions", "chatwize_last_session_created_timestamp_seconds",
-	"chatwize_last_session_modified_timestamp_seconds", "chatwize_last_fetch_timestamp_seconds",
-	"chatwize_fetch_duration_seconds", "chatwize_chatbot_info",
+// chatbotGauge matches the gauges that a replica has for each chatbot. They fall when
+// sessions are deleted, and every replica has them.
+var chatbotGauge = regexp.MustCompile(`^chatwize_(up|sessions.*|malformed_sessions|(recent|usual|missing)_.+|last_.+|fetch_.+|chatbot_info)$`)
+
+// metric returns the name that a selector is for, or the expression of several names.
+func metric(s *parser.VectorSelector) string {
+	for _, m := range s.LabelMatchers {
+		if m.Name == labels.MetricName {
+			return m.Value
+		}
+	}
+	return s.Name
+}
+
+// names says whether a selector only finds the names of chatbots that another selects.
+func names(s *parser.VectorSelector, path []parser.Node) bool {
+	inGroup := slices.ContainsFunc(path, func(node parser.Node) bool {
+		a, ok := node.(*parser.AggregateExpr)
+		return ok && a.Op == parser.GROUP
+	})
+	return s.Name == "chatwize_chatbot_info" || s.Name == "chatwize_sessions" && inGroup
+}
+
+// ofAlerts says whether a selector is for alerts. These are of jobs, and perhaps not of
+// an instance, so that the linter has to be told to except their panels.
+func ofAlerts(s *parser.VectorSelector) bool {
+	return s.Name == "ALERTS" || s.Name == "ALERTS_FOR_STATE"
 }
 
 // Names of Grafana's units, as in its valueFormats/categories.ts: those that are in use.
-var units = []string{"none", "string", "locale", "percentunit", "s", "bytes", "Bps", "cpm", "opm"}
+var units = []string{"none", "string", "locale", "percentunit", "s", "bytes", "Bps", "cpm", "opm", "dateTimeFromNow"}
 
 // lintRules holds those of grafana/dashboard-linter under its names for them, for
 // it has no release that could be had as a module; where it leaves out some types
@@ -227,15 +255,19 @@ var lintRules = map[string]lintRule{
 			report("no variable datasource, labelled Data source, of Prometheus")
 		}
 	},
-	"template-job-rule":      filters("job", "Job"),
-	"template-instance-rule": filters("instance", "Instance"),
+	"template-job-rule":      filters("job", "Job", ".+"),
+	"template-instance-rule": filters("instance", "Instance", ".+"),
 	"template-label-promql-rule": func(d lintDashboard, report func(string, ...any)) {
 		for _, v := range d.Templating.List {
 			if v.Type != "query" {
 				continue
 			}
-			if found := labelValues.FindStringSubmatch(v.query()); found == nil {
-				report("variable %s: not label_values(series, label)", v.Name)
+			if found := queryResult.FindStringSubmatch(v.query()); found != nil {
+				if _, err := lintParse(found[1]); err != nil || v.Regex == "" {
+					report("variable %s: no regular expression, or %v", v.Name, err)
+				}
+			} else if found := labelValues.FindStringSubmatch(v.query()); found == nil {
+				report("variable %s: not label_values(series, label) or query_result(query)", v.Name)
 			} else if _, err := lintParse(found[1]); err != nil {
 				report("variable %s: %v", v.Name, err)
 			} else if found[2] != v.Name {
@@ -307,9 +339,15 @@ var lintRules = map[string]lintRule{
 		return nil
 	}),
 	"target-job-rule": eachSelector(func(s *parser.VectorSelector, _ []parser.Node) error {
+		if ofAlerts(s) {
+			return nil
+		}
 		return selects(s, "job")
 	}),
 	"target-instance-rule": eachSelector(func(s *parser.VectorSelector, _ []parser.Node) error {
+		if ofAlerts(s) {
+			return nil
+		}
 		return selects(s, "instance")
 	}),
 	"target-counter-agg-rule": eachSelector(func(s *parser.VectorSelector, path []parser.Node) error {
@@ -346,10 +384,22 @@ var lintRules = map[string]lintRule{
 			report("it has no link to the alerts")
 		}
 	},
-	"template-chatbot": filters("chatbot", "Chatbot"),
+	"template-chatbot": filters("chatbot", "Chatbot", ".+"),
+	// Without accounts there is no label, and nothing to choose.
+	"template-account": filters("account", "Account", ".*"),
+	"template-hide": func(d lintDashboard, report func(string, ...any)) {
+		const inMenu, hidden = 3, 2
+		for name, want := range map[string]int{"account": inMenu, "twins": hidden, "chatbot": 0} {
+			if v, _ := d.variable(name); v.Hide != want {
+				report("variable %s: hide is %d, want %d", name, v.Hide, want)
+			}
+		}
+	},
 	// What can be chosen follows what has been chosen to the left.
 	"template-chain": func(d lintDashboard, report func(string, ...any)) {
-		for name, wanted := range map[string][]string{"instance": {"job"}, "chatbot": {"job", "instance"}} {
+		for name, wanted := range map[string][]string{
+			"instance": {"job"}, "account": {"job", "instance"}, "chatbot": {"job", "instance", "account"},
+		} {
 			v, _ := d.variable(name)
 			for _, w := range wanted {
 				if !strings.Contains(v.query(), fmt.Sprintf(`%s=~"$%[1]s"`, w)) {
@@ -358,16 +408,114 @@ var lintRules = map[string]lintRule{
 			}
 		}
 	},
-	"target-chatbot": eachSelector(func(s *parser.VectorSelector, _ []parser.Node) error {
-		if slices.Contains(chatbotGauges, s.Name) {
+	"target-chatbot": eachSelector(func(s *parser.VectorSelector, path []parser.Node) error {
+		if chatbotGauge.MatchString(metric(s)) && !names(s, path) {
 			return selects(s, "chatbot")
 		}
 		return nil
 	}),
+	"target-account": eachSelector(func(s *parser.VectorSelector, path []parser.Node) error {
+		if name := metric(s); strings.HasPrefix(name, "chatwize_") && name != "chatwize_exporter_build_info" && !names(s, path) {
+			return selects(s, "account")
+		}
+		return nil
+	}),
+	// Where the data source is left at 15 seconds and scrapes come each minute, the window
+	// of a rate would have a sample or none.
+	"target-rate-window": eachPanel(func(p lintPanel) error {
+		for _, target := range p.Targets {
+			if strings.Contains(target.Expr, "$__rate_interval") != (target.Interval == "1m") {
+				return fmt.Errorf("query %s has the interval %q", target.RefID, target.Interval)
+			}
+		}
+		return nil
+	}),
+	"target-instant": eachPanel(func(p lintPanel) error {
+		for _, target := range p.Targets {
+			if onlyLast := p.Type == "stat" || p.Type == "table"; target.Instant != onlyLast || target.Range == onlyLast {
+				return fmt.Errorf("query %s is instant: %v", target.RefID, target.Instant)
+			}
+		}
+		return nil
+	}),
+	"target-short": eachPanel(func(p lintPanel) error {
+		for _, target := range p.Targets {
+			if len(target.Expr) > 700 {
+				return fmt.Errorf("query %s has %d characters", target.RefID, len(target.Expr))
+			}
+		}
+		return nil
+	}),
+	// The exporter itself says what was weeks ago.
+	"target-lookback": func(d lintDashboard, report func(string, ...any)) {
+		for _, p := range d.content() {
+			for _, target := range p.Targets {
+				expression, err := lintParse(target.Expr)
+				if err != nil {
+					continue // target-promql-rule says so
+				}
+				parser.Inspect(expression, func(node parser.Node, _ []parser.Node) error {
+					var back time.Duration
+					switch n := node.(type) {
+					case *parser.MatrixSelector:
+						back = n.Range
+					case *parser.SubqueryExpr:
+						back = n.Range + max(0, n.OriginalOffset)
+					case *parser.VectorSelector:
+						back = n.OriginalOffset
+					}
+					if back > day {
+						report("panel %q, query %s: looks back for %v", p.Title, target.RefID, back)
+					}
+					return nil
+				})
+			}
+		}
+	},
+	"panel-says-why-empty": eachPanel(func(p lintPanel) error {
+		if p.FieldConfig.Defaults.NoValue == "" {
+			return fmt.Errorf("no text for the case of no data")
+		}
+		return nil
+	}),
+	"panel-plain-description": eachPanel(func(p lintPanel) error {
+		for _, sentence := range regexp.MustCompile(`[.:;]\s`).Split(p.Description, -1) {
+			if n := len(strings.Fields(sentence)); n > 20 {
+				return fmt.Errorf("%d words without a stop: %s", n, sentence)
+			}
+		}
+		return nil
+	}),
+	// The dashboard may have been imported under another uid.
+	"links-without-uid": func(d lintDashboard, report func(string, ...any)) {
+		for _, l := range d.Links {
+			if strings.Contains(l.URL, "/d/") {
+				report("link to %s", l.URL)
+			}
+		}
+		for _, p := range d.content() {
+			for _, o := range p.FieldConfig.Overrides {
+				for _, property := range o.Properties {
+					if property.ID != "links" {
+						continue
+					}
+					if text := fmt.Sprint(property.Value); strings.Contains(text, "/d/") || !strings.Contains(text, "url:${__url.path}?") {
+						report("panel %q: link %s", p.Title, text)
+					}
+				}
+			}
+		}
+	},
 	// Process metrics exist for every job, and $job may be all of them.
 	"target-own": eachSelector(func(s *parser.VectorSelector, path []parser.Node) error {
-		if strings.HasPrefix(s.Name, "chatwize_") {
+		if strings.HasPrefix(metric(s), "chatwize_") {
 			return nil
+		}
+		if ofAlerts(s) {
+			if strings.Contains(s.String(), `alertname=~"Chatwize.+"`) {
+				return nil
+			}
+			return fmt.Errorf("is not limited to the alerts of chatbots and exporters")
 		}
 		for _, node := range path {
 			if b, ok := node.(*parser.BinaryExpr); ok && b.Op == parser.LAND && strings.Contains(b.RHS.String(), "chatwize_exporter_build_info") {
@@ -378,7 +526,7 @@ var lintRules = map[string]lintRule{
 	}),
 	// A gauge that falls is no counter that was reset.
 	"gauge-no-rate": eachSelector(func(s *parser.VectorSelector, path []parser.Node) error {
-		if !slices.Contains(chatbotGauges, s.Name) {
+		if !chatbotGauge.MatchString(metric(s)) {
 			return nil
 		}
 		for _, node := range path {
@@ -394,13 +542,19 @@ var lintRules = map[string]lintRule{
 	// are folded by max, or by group where only their labels matter, before anything
 	// else is done that adds up or compares.
 	"replica-max": eachSelector(func(s *parser.VectorSelector, path []parser.Node) error {
-		if !slices.Contains(chatbotGauges, s.Name) {
+		name := metric(s)
+		if !chatbotGauge.MatchString(name) {
 			return nil
 		}
 		for _, node := range slices.Backward(path) {
 			switch n := node.(type) {
 			case *parser.AggregateExpr:
-				if (n.Op == parser.MAX || n.Op == parser.GROUP) && !n.Without && slices.Contains(n.Grouping, "chatbot") && !slices.Contains(n.Grouping, "instance") {
+				// The replica that knows more sessions misses fewer.
+				op := parser.ItemType(parser.MAX)
+				if strings.HasPrefix(name, "chatwize_missing_") {
+					op = parser.MIN
+				}
+				if (n.Op == op || n.Op == parser.GROUP) && !n.Without && slices.Contains(n.Grouping, "chatbot") && !slices.Contains(n.Grouping, "instance") {
 					return nil
 				}
 				return fmt.Errorf("is in %s before it is in max by (chatbot)", n.Op)
@@ -473,6 +627,31 @@ func readDashboard(t *testing.T) []byte {
 	return dashboard
 }
 
+// Rates have samples in their window, even where the data source is left at Grafana's
+// 15 seconds: of scrapes each minute three, so that one may fail.
+func TestDashboardRateWindow(t *testing.T) {
+	b := readBoard(t)
+	checked := 0
+	for _, p := range b.panels() {
+		for _, target := range p.Targets {
+			if !strings.Contains(target.Expr, "$__rate_interval") {
+				continue
+			}
+			checked++
+			for _, span := range []time.Duration{15 * time.Minute, day, 30 * day} {
+				v := everything(span, time.Now())
+				window, err := model.ParseDuration(v.expand(t, "$__rate_interval", v.interval(t, p, target), target.scrapeInterval(t)))
+				if err != nil || time.Duration(window) < 4*time.Minute {
+					t.Errorf("%s (%s), %v: the window is %v, %v", p.Title, target.RefID, span, window, err)
+				}
+			}
+		}
+	}
+	if checked == 0 {
+		t.Error("there are no rates")
+	}
+}
+
 // The dashboard keeps the rules of grafana/dashboard-linter, and ours.
 func TestDashboardLint(t *testing.T) {
 	for _, f := range lint(t, readDashboard(t)) {
@@ -498,28 +677,46 @@ func TestDashboardLintFinds(t *testing.T) {
 		{"template-chain", `label_values(chatwize_up{job=~\"$job\"}, instance)`, `label_values(chatwize_up, instance)`},
 		{"panel-datasource-rule", `"gridPos":`, `"datasource": {"uid": "prometheus"}, "gridPos":`},
 		{"panel-datasource-rule", `"editorMode":`, `"datasource": {"uid": "prometheus"}, "editorMode":`},
-		{"panel-title-description-rule", `"title": "Leads"`, `"title": ""`},
-		{"panel-title-description-rule", `"description": "How long`, `"note": "How long`},
+		{"panel-title-description-rule", `"title": "Missing"`, `"title": ""`},
+		{"panel-title-description-rule", `"description": "How long fetches`, `"note": "How long fetches`},
 		{"panel-units-rule", `"unit": "percentunit"`, `"unit": "percent-unit"`},
 		{"panel-units-rule", `"value": "percentunit"`, `"value": 1`},
 		{"panel-no-targets-rule", `"targets": [`, `"sources": [`},
 		{"target-promql-rule", `"expr": "sum(`, `"expr": "sum((`},
 		{"target-rate-interval-rule", `[$__rate_interval]`, `[5m]`},
 		{"target-rate-interval-rule", `[$__rate_interval]`, `[$__interval]`},
-		{"target-job-rule", `_sessions{job=~\"$job\"`, `_sessions{job=\"$job\"`},
+		{"target-job-rule", `_with_lead{job=~\"$job\"`, `_with_lead{job=\"$job\"`},
+		{"template-account", `"allValue": ".*"`, `"allValue": ".+"`},
+		{"template-hide", `"hide": 3`, `"hide": 0`},
+		{"template-label-promql-rule", `query_result(label_join(`, `query_result((label_join(`},
+		{"template-label-promql-rule", `"regex": "/chatbot=`, `"pattern": "/chatbot=`},
+		{"target-account", `, account=~\"$account\", chatbot`, `, chatbot`},
+		{"target-rate-window", `"interval": "1m"`, `"interval": "15s"`},
+		{"target-rate-window", `"interval": "1m"`, `"intervals": "1m"`},
+		{"target-instant", `"instant": true`, `"range": true`},
+		{"target-instant", `"range": true`, `"instant": true`},
+		{"target-short", `"expr": "sum(`, `"expr": "sum(` + strings.Repeat(" ", 700)},
+		{"target-lookback", `}[1d]`, `}[25h]`},
+		{"target-lookback", `window=\"7d\"}[1h]`, `window=\"7d\"}[1h] offset 1w`},
+		{"panel-says-why-empty", `"noValue": "–"`, `"noValue": ""`},
+		{"panel-plain-description", `The table below says which. `, strings.Repeat("The table below says which ", 4)},
+		{"links-without-uid", `${__url.path}?`, `/d/chatwize?`},
+		{"links-without-uid", `/alerting/list`, `/d/chatwize`},
 		{"target-job-rule", `process_resident_memory_bytes{job=~\"$job\", `, `process_resident_memory_bytes{`},
-		{"target-instance-rule", `instance=~\"$instance\", chatbot`, `instance=~\"$job\", chatbot`},
+		{"target-instance-rule", `_with_lead{job=~\"$job\", instance=~\"$instance\"`, `_with_lead{job=~\"$job\", instance=~\"$job\"`},
 		{"target-chatbot", `, chatbot=~\"$chatbot\"}`, `}`},
-		{"target-counter-agg-rule", `rate(chatwize_api_errors_total{job=~\"$job\", instance=~\"$instance\"}[$__rate_interval])`,
-			`chatwize_api_errors_total{job=~\"$job\", instance=~\"$instance\"}`},
+		{"target-counter-agg-rule", `rate(chatwize_api_errors_total{job=~\"$job\", instance=~\"$instance\", account=~\"$account\"}[$__rate_interval])`,
+			`chatwize_api_errors_total{job=~\"$job\", instance=~\"$instance\", account=~\"$account\"}`},
 		{"target-histogram-rule", `histogram_quantile(0.95, `, `topk(1, `},
 		{"target-own", ` and on (job, instance) chatwize_exporter_build_info{job=~\"$job\", instance=~\"$instance\"}`, ``},
-		{"gauge-no-rate", `last_over_time(chatwize_sessions{`, `delta(chatwize_sessions{`},
-		{"gauge-no-rate", `sum_over_time(clamp_min(`, `increase(clamp_min(`},
-		{"replica-max", `sum(max by (chatbot) (chatwize_up`, `sum((chatwize_up`},
+		{"target-own", `alertname=~\"Chatwize.+\", `, ``},
+		{"gauge-no-rate", `last_over_time(chatwize_sessions_with_lead{`, `delta(chatwize_sessions_with_lead{`},
+		{"gauge-no-rate", `last_over_time(chatwize_recent_sessions{`, `increase(chatwize_recent_sessions{`},
+		{"replica-max", `count(max by (chatbot) (chatwize_up`, `count((chatwize_up`},
 		{"replica-max", `max by (chatbot) (last_over_time(`, `max by (chatbot, instance) (last_over_time(`},
 		{"replica-max", `max by (chatbot) (last_over_time(`, `sum by (chatbot) (last_over_time(`},
 		{"replica-max", `max by (chatbot) (last_over_time(`, `(last_over_time(`},
+		{"replica-max", `min by (__name__, chatbot)`, `max by (__name__, chatbot)`},
 		{"uneditable-dashboard", `"editable": false`, `"editable": true`},
 		{"uneditable-dashboard", `"editable": false,`, ``},
 		{"importable", `"uid": "chatwize"`, `"id": 7, "uid": "chatwize"`},

@@ -4,134 +4,127 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"net/http"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/common/model"
+
+	"github.com/chatwize-exporter/chatwize_exporter/internal/simulator"
 )
 
 const day = 24 * time.Hour
 
-// TestDashboard asks Prometheus what Grafana would ask.
+// TestDashboard asks Prometheus what Grafana would ask, in several situations.
 func TestDashboard(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, bundledRules)
-	b := readBoard(t)
-	for _, span := range []time.Duration{day, 7 * day} {
-		t.Run(span.String(), func(t *testing.T) {
-			v := everything(span, time.Now())
-			s.variablesHaveValues(t, b, v)
+	var (
+		reason = `What needs attention first C|Failing chatbots by reason A`
+		graphs = `.* per (hour|day) A|.* in 24 hours, and the usual [A-D]|(Lead|Verification) rate of 7 days A|Missing A`
+		lines  = `Fetch duration .|Age of the numbers A|API response time .`
+		rates  = `Errors by reason A|Requests by code A|Bytes read A|Memory A`
+	)
+	tests := []struct {
+		name     string
+		chatbots []simulator.Chatbot
+		options  watchOptions
+		empty    string // queries without a result, by title and refId
+		check    func(*testing.T, *watch, board)
+	}{
+		{"demo", demoChatbots(), watchOptions{replicas: 1, past: 8 * day}, reason, func(t *testing.T, w *watch, b board) {
+			w.overridesMatch(t, b)
+			w.alertsFire(t, b, "Help centre")
+		}},
+		{"one chatbot", manyChatbots(3)[2:], watchOptions{replicas: 1, past: 2 * day}, reason + `|Firing alerts A`, nil},
+		{"thirty chatbots", manyChatbots(30), watchOptions{replicas: 1, past: 2 * day}, reason, func(t *testing.T, w *watch, b board) {
+			w.showsTheChosen(t, b)
+		}},
+		{"two replicas", manyChatbots(8), watchOptions{replicas: 2, past: 4 * day}, reason, func(t *testing.T, w *watch, b board) {
+			w.showsThePast(t, b)
+		}},
+		{"failing", manyChatbots(8), watchOptions{replicas: 2, past: 2 * day, fail: []int{3, 5}}, "", nil},
+		// Nothing but a few scrapes: graphs of whole hours and days have no points yet.
+		{"no history", manyChatbots(8), watchOptions{replicas: 1}, reason + `|.* per (hour|day) A`, nil},
+		{"no chatbots", nil, watchOptions{replicas: 1},
+			`What needs .*|Firing alerts A|Failing .*|Fetches, .*|Rates.*|(Sessions|Leads|Verified identities) [ABC]|` + lines + `|` + graphs, nil},
+		{"no exporter", nil, watchOptions{},
+			`Exporter B|What needs .*|Fetches, .*|Rates.*|(Sessions|Leads|Verified identities) [ABC]|Failing .*|` + lines + `|` + graphs + `|` + rates, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.options.rules = testRules(t)
+			w := newWatch(t, tt.chatbots, tt.options)
+			b := readBoard(t)
+			empty := regexp.MustCompile(`^(` + tt.empty + `)$`)
+			// So far ahead that the last step of two minutes is after the first scrapes.
+			v := w.everything(t, b, day, time.Now().Add(2*time.Minute))
 			for _, p := range b.panels() {
-				t.Run(p.Title, func(t *testing.T) { s.panelHasData(t, v, p) })
+				w.panelShows(t, v, p, empty)
 			}
-			s.countsWhatIsNew(t, b, v, expected)
-			s.comparesWithTheWeekBefore(t, b, v)
+			w.coloursAreTheSame(t, v, b)
+			if len(tt.chatbots) > 0 {
+				w.countsAll(t, b)
+				w.tableIsRight(t, b)
+				w.offersNames(t, b)
+			}
+			if tt.options.past > 0 {
+				w.barsAreRight(t, v, b)
+			}
+			if tt.check != nil {
+				tt.check(t, w, b)
+			}
 		})
 	}
-	t.Run("one chatbot", func(t *testing.T) { s.showsOneChatbot(t, b) })
-	t.Run("totals", func(t *testing.T) { s.countsAll(t, b) })
-
-	t.Run("after a deletion and restarts", func(t *testing.T) {
-		s.disturb(t)
-		s.countsAll(t, b)
-		for _, span := range []time.Duration{day, 7 * day} {
-			// So far ahead that the last step of each panel is after the disturbance.
-			s.countsWhatIsNew(t, b, everything(span, time.Now().Add(30*time.Minute)), expected)
-		}
-	})
 }
 
-// variablesHaveValues asks for the values that the user may choose.
-func (s *stage) variablesHaveValues(t *testing.T, b board, v view) {
+// testRules writes rules that are like the bundled ones, but fire at once, and others
+// that the dashboard must not show. It returns where.
+func testRules(t *testing.T) string {
 	t.Helper()
-	var uuids []string
-	for _, c := range s.account.chatbots() {
-		uuids = append(uuids, c.uuid)
+	alert := func(name, expression string, more object) object {
+		rule := object{"alert": name, "expr": expression, "labels": object{"severity": "warning"}}
+		maps.Copy(rule, more)
+		return rule
 	}
-	instances := []string{s.exporters[0].address, s.exporters[1].address, replaced}
-	if v.span < 3*day {
-		// The index of a block does not say when in its days an instance was there.
-		instances = instances[:2]
-	}
-	wants := map[string][]string{"job": {job}, "instance": instances, "chatbot": uuids}
-	for _, variable := range b.Templating.List {
-		want, ok := wants[variable.Name]
-		if !ok {
-			continue
-		}
-		delete(wants, variable.Name)
-		found := labelValues.FindStringSubmatch(v.expand(t, variable.query(), 0))
-		if found == nil {
-			t.Errorf("%s: %s is not understood", variable.Name, variable.query())
-			continue
-		}
-		values, warnings, err := s.LabelValues(t.Context(), found[2], []string{found[1]}, v.to.Add(-v.span), v.to)
-		if err != nil || len(warnings) > 0 {
-			t.Errorf("%s: %v, %v", variable.Name, warnings, err)
-		}
-		for _, w := range want {
-			if !slices.Contains(values, model.LabelValue(w)) {
-				t.Errorf("%s has the values %v, want %v", variable.Name, values, want)
-			}
-		}
-	}
-	if len(wants) > 0 {
-		t.Errorf("these variables are missing: %v", wants)
-	}
+	path := filepath.Join(t.TempDir(), "rules.yml")
+	writeYAML(t, path, object{"groups": []object{{"name": "chatwize", "interval": "1s", "rules": []object{
+		alert("ChatwizeNoNewSession", "min by (job, chatbot) (last_over_time(chatwize_missing_sessions[15m])) >= 15", nil),
+		alert("ChatwizeExporterGone", "max by (job, instance) (up) == 0", nil),
+		alert("ChatwizePending", "vector(1)", object{"for": "1h"}),
+		alert("Other", "vector(1)", nil),
+	}}}})
+	return path
 }
 
-// panelHasData asks all that a panel asks. What legends, transformations and
-// overrides name must be in the answers.
-func (s *stage) panelHasData(t *testing.T, v view, p boardPanel) {
-	results := map[string]model.Matrix{}
-	var names []string // of series
+// panelShows asks all that a panel asks, and wants a result of each query that is not
+// expected to be empty. Every series must have its own name.
+func (w *watch) panelShows(t *testing.T, v view, p boardPanel, empty *regexp.Regexp) {
+	t.Helper()
+	names := map[string]bool{}
 	for _, target := range p.Targets {
-		matrix, err := v.ask(t, s.server, p, target)
+		matrix, err := v.ask(t, w.server, p, target)
 		if err != nil {
-			t.Error(err)
+			t.Errorf("%s: %v", p.Title, err)
 			continue
 		}
-		results[target.RefID] = matrix
-		if !slices.ContainsFunc(matrix, hasNumber) {
-			t.Errorf("%s has no data: %s", target.RefID, target.Expr)
+		if has := slices.ContainsFunc(matrix, hasNumber); has == empty.MatchString(p.Title+" "+target.RefID) {
+			t.Errorf("%s (%s) has data: %v: %s\n%v", p.Title, target.RefID, has, target.Expr, matrix)
 		}
 		for _, series := range matrix {
-			names = append(names, target.legend(series.Metric))
 			for _, label := range target.legendLabels() {
-				if series.Metric[label] == "" {
-					t.Errorf("%s: %s has no label %s", target.RefID, series.Metric, label)
+				if series.Metric[label] == "" && label != "twin" {
+					t.Errorf("%s (%s): %s has no label %s", p.Title, target.RefID, series.Metric, label)
 				}
 			}
-		}
-	}
-	if p.Type == "table" {
-		fields := p.fields(results)
-		for _, transformation := range p.Transformations {
-			o := transformation.Options
-			for _, named := range slices.Concat(slices.Collect(maps.Keys(o.ExcludeByName)),
-				slices.Collect(maps.Keys(o.IndexByName)), slices.Collect(maps.Keys(o.RenameByName))) {
-				if _, ok := fields[named]; !ok {
-					t.Errorf("%s names %q, which is none of %v", transformation.ID, named, fields)
-				}
+			if name := target.legend(series.Metric); p.Type != "table" && names[name] {
+				t.Errorf("%s: two series are called %q", p.Title, name)
+			} else {
+				names[name] = true
 			}
-		}
-		names = slices.Collect(maps.Values(fields))
-	}
-	for _, override := range p.FieldConfig.Overrides {
-		named := false
-		switch m := override.Matcher; m.ID {
-		case "byName":
-			named = slices.Contains(names, m.Options)
-		case "byRegexp":
-			named = slices.ContainsFunc(names, regexp.MustCompile("^(?:"+m.Options+")$").MatchString)
-		case "byFrameRefID":
-			_, named = results[m.Options]
-		}
-		if !named {
-			t.Errorf("an override is for %v, which is none of %q", override.Matcher, names)
 		}
 	}
 }
@@ -140,20 +133,113 @@ func hasNumber(series *model.SampleStream) bool {
 	return slices.ContainsFunc(series.Values, func(p model.SamplePair) bool { return !math.IsNaN(float64(p.Value)) })
 }
 
-// showsOneChatbot chooses one, and wants to see no other.
-func (s *stage) showsOneChatbot(t *testing.T, b board) {
-	v := everything(day, time.Now())
-	v.variables["chatbot"] = s.account.shop.uuid
+// overridesMatch wants transformations and overrides to name what is in the answers.
+func (w *watch) overridesMatch(t *testing.T, b board) {
+	t.Helper()
+	v := w.everything(t, b, day, time.Now())
+	absent := []string{"account", "reason", "twin", "Value #C", "Reason", "instance"} // without accounts, failures, equal names
 	for _, p := range b.panels() {
+		results := map[string]model.Matrix{}
+		var names []string
 		for _, target := range p.Targets {
-			matrix, err := v.ask(t, s.server, p, target)
+			matrix, err := v.ask(t, w.server, p, target)
 			if err != nil {
 				t.Error(err)
 			}
+			results[target.RefID] = matrix
 			for _, series := range matrix {
-				if uuid, ok := series.Metric["chatbot"]; ok && uuid != model.LabelValue(s.account.shop.uuid) {
-					t.Errorf("%s: there is %s", p.Title, series.Metric)
+				names = append(names, target.legend(series.Metric))
+			}
+		}
+		if p.Type == "table" {
+			fields := p.fields(results)
+			for _, transformation := range p.Transformations {
+				o := transformation.Options
+				for _, named := range slices.Concat(slices.Collect(maps.Keys(o.ExcludeByName)),
+					slices.Collect(maps.Keys(o.IndexByName)), slices.Collect(maps.Keys(o.RenameByName))) {
+					if _, ok := fields[named]; !ok && !slices.Contains(absent, named) {
+						t.Errorf("%s: %s names %q, which is none of %v", p.Title, transformation.ID, named, fields)
+					}
 				}
+			}
+			names = slices.Collect(maps.Values(fields))
+		}
+		for _, override := range p.FieldConfig.Overrides {
+			if name := override.Matcher.Options; override.Matcher.ID != "byName" || !slices.Contains(names, name) && !slices.Contains(absent, name) {
+				t.Errorf("%s: an override is for %v, which is none of %q", p.Title, override.Matcher, names)
+			}
+		}
+	}
+}
+
+// alertsFire wants the table of alerts to show one of a chatbot, and no other.
+func (w *watch) alertsFire(t *testing.T, b board, name string) {
+	t.Helper()
+	p := b.panel(t, "Firing alerts")
+	eventually(t, "an alert fires", func() error {
+		matrix, err := w.everything(t, b, day, time.Now()).ask(t, w.server, p, p.Targets[0])
+		if err == nil && len(matrix) != 1 {
+			err = fmt.Errorf("firing are %v", matrix)
+		}
+		return err
+	})
+	matrix, err := w.everything(t, b, day, time.Now()).ask(t, w.server, p, p.Targets[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	alert := matrix[0]
+	if alert.Metric["alertname"] != "ChatwizeNoNewSession" || string(alert.Metric["name"]) != name {
+		t.Errorf("the alert is %v, want one of %s", alert.Metric, name)
+	}
+	if since := time.UnixMilli(int64(last(alert))); time.Since(since) > 5*time.Minute || time.Since(since) < 0 {
+		t.Errorf("it fires since %v", since)
+	}
+}
+
+func (b board) panel(t *testing.T, title string) boardPanel {
+	t.Helper()
+	for _, p := range b.panels() {
+		if p.Title == title {
+			return p
+		}
+	}
+	t.Fatalf("there is no panel %s", title)
+	return boardPanel{}
+}
+
+func last(series *model.SampleStream) float64 {
+	return float64(series.Values[len(series.Values)-1].Value)
+}
+
+// coloursAreTheSame wants each panel of chatbots to have the same of them in the same
+// order: the palette goes by that.
+func (w *watch) coloursAreTheSame(t *testing.T, v view, b board) {
+	t.Helper()
+	var order []string
+	for _, p := range b.panels() {
+		for i, target := range p.Targets {
+			if !strings.Contains(target.LegendFormat, "{{name}}") {
+				continue
+			}
+			if p.FieldConfig.Defaults.Color.Mode != "palette-classic" || i != 0 {
+				t.Errorf("%s: colours of chatbots are not those of the palette, from its first on", p.Title)
+			}
+			matrix, err := v.ask(t, w.server, p, target)
+			if err != nil {
+				t.Error(err)
+			}
+			var chatbots []string
+			for _, series := range matrix {
+				chatbots = append(chatbots, string(series.Metric["chatbot"]))
+			}
+			if len(chatbots) == 0 {
+				continue
+			}
+			if order == nil {
+				order = chatbots
+			}
+			if !slices.Equal(chatbots, order) || len(order) != len(w.chatbots) {
+				t.Errorf("%s shows %v, but an earlier panel %v", p.Title, chatbots, order)
 			}
 		}
 	}
@@ -164,239 +250,293 @@ type bounds struct{ least, most float64 }
 
 func (b bounds) plus(c bounds) bounds { return bounds{b.least + c.least, b.most + c.most} }
 
-// expected returns what a panel may count as new in a span. Where numbers were
-// sampled, and from where steps are counted, it may be off by slack at both ends;
-// and what came within slack of a deletion may be hidden by that.
-func expected(c *chatbot, of func(numbers) float64, from, to time.Time, slack time.Duration) bounds {
-	to = earlier(to, time.Now())
-	least := of(c.arrived(from.Add(slack), to.Add(-slack)))
-	for _, d := range *c.deletions.Load() {
-		least -= of(c.arrived(d.at.Add(-slack), d.at.Add(slack)))
-	}
-	return bounds{max(0, least), of(c.arrived(from.Add(-slack), to))}
+func (b bounds) has(value float64) bool { return value >= b.least && value <= b.most }
+
+// slack is how far what Prometheus knows may be behind.
+const slack = 5 * scrapeInterval
+
+// recently counts the sessions of a chatbot in a span until now, or none where it fails.
+func (c *watchedChatbot) recently(now time.Time, span time.Duration, of func(numbers) float64) bounds {
+	a, b := of(c.count(now.Add(-span), now)), of(c.count(now.Add(-slack-span), now.Add(-slack)))
+	// A lead comes some minutes after its session, and hours are spread evenly.
+	return bounds{min(a, b) - 5, max(a, b) + 5}
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
+var kinds = map[string]func(numbers) float64{
+	"Sessions":            func(n numbers) float64 { return n.sessions },
+	"Leads":               func(n numbers) float64 { return n.leads },
+	"Verified identities": func(n numbers) float64 { return n.verified },
 }
 
-// numberOf says how the simulator's own count has the metric of a query.
-func numberOf(t *testing.T, expression string) (name string, of func(numbers) float64) {
+// countsAll compares the totals with the simulator's own.
+func (w *watch) countsAll(t *testing.T, b board) {
 	t.Helper()
-	name = regexp.MustCompile(`chatwize_\w+`).FindString(expression)
-	switch name {
-	case "chatwize_sessions":
-		return name, func(n numbers) float64 { return n.sessions }
-	case "chatwize_sessions_with_lead":
-		return name, func(n numbers) float64 { return n.leads }
-	case "chatwize_sessions_with_verified_identity":
-		return name, func(n numbers) float64 { return n.verified }
-	}
-	return name, nil
-}
-
-// The shapes of queries whose results can be counted without Prometheus.
-var (
-	newQuery   = regexp.MustCompile(`^(?:sum\()?sum_over_time\(clamp_min\([^/]*\)\[(\$__range|\$__interval|1d):(\$__interval|10m)\]`)
-	otherQuery = regexp.MustCompile(`offset 1w|\) / \(`) // compares two of these
-	weekly     = regexp.MustCompile(`^(?:sum\()?avg_over_time\(clamp_min\(.*offset 1w.*- 1$`)
-	total      = regexp.MustCompile(`^(?:sum\()?max by \(chatbot\) \([^/]*$`)
-)
-
-// expectation returns what a panel may count as new in a span, as expected does.
-type expectation func(c *chatbot, of func(numbers) float64, from, to time.Time, slack time.Duration) bounds
-
-// countsWhatIsNew compares what panels show as new with what the simulator let come.
-func (s *stage) countsWhatIsNew(t *testing.T, b board, v view, expected expectation) {
-	t.Helper()
-	checked := map[string]int{}
-	for _, p := range b.panels() {
+	v := w.everything(t, b, day, time.Now())
+	for title, of := range kinds {
+		p := b.panel(t, title)
+		var all, week, usual bounds
+		for _, c := range w.chatbots {
+			if !c.fails.Load() {
+				week, usual = week.plus(c.recently(v.to, 7*day, of)), usual.plus(c.usually(v.to, 7*day, of))
+				all = all.plus(c.recently(v.to, 100*day, of))
+			}
+		}
+		shown := map[string]float64{}
 		for _, target := range p.Targets {
-			found := newQuery.FindStringSubmatch(target.Expr)
-			if found == nil || otherQuery.MatchString(target.Expr) {
+			matrix, err := v.ask(t, w.server, p, target)
+			if err != nil || len(matrix) != 1 {
+				t.Errorf("%s (%s): %v, %v", title, target.RefID, matrix, err)
 				continue
 			}
-			name, of := numberOf(t, target.Expr)
-			matrix, err := v.ask(t, s.server, p, target)
-			if err != nil {
-				t.Error(err)
-				continue
-			}
-			interval := v.interval(t, p, target)
-			from, to, step := v.to.Add(-v.span), v.to, interval
-			if found[2] == "10m" {
-				step = 10 * time.Minute
-			}
-			value := last
-			switch found[1] {
-			case "1d":
-				to = v.to.Truncate(interval)
-				from = to.Add(-day)
-			case "$__interval": // bars
-				from, value = from.Truncate(interval), sum
-			}
-			s.compare(t, fmt.Sprintf("%s (%s, %s)", p.Title, target.RefID, v.span), matrix, value, func(c *chatbot) bounds {
-				return expected(c, of, from, to, step+historyStep+time.Minute)
-			})
-			checked[name+found[1]]++
+			shown[target.LegendFormat] = last(matrix[0])
 		}
-	}
-	for _, name := range []string{"chatwize_sessions", "chatwize_sessions_with_lead", "chatwize_sessions_with_verified_identity"} {
-		for _, window := range []string{"$__range", "$__interval"} {
-			if checked[name+window] == 0 {
-				t.Errorf("no panel shows what is new of %s in each %s", name, window)
+		wants := map[string]bounds{
+			"last 7 days":  week,
+			"week on week": {week.least/usual.most - 1, week.most/usual.least - 1},
+		}
+		// For an hour, those that fail count with their last number.
+		if !slices.ContainsFunc(w.chatbots, func(c *watchedChatbot) bool { return c.fails.Load() }) {
+			wants["in all"] = all
+		} else {
+			delete(wants, "last 7 days")
+		}
+		for name, want := range wants {
+			if !want.has(shown[name]) {
+				t.Errorf("%s, %s: %v, want %v", title, name, shown[name], want)
 			}
 		}
 	}
 }
 
-func last(series *model.SampleStream) float64 {
-	return float64(series.Values[len(series.Values)-1].Value)
-}
-
-func sum(series *model.SampleStream) (s float64) {
-	for _, p := range series.Values {
-		s += float64(p.Value)
+// usually returns the median of the same span one, two, three and four weeks ago.
+func (c *watchedChatbot) usually(now time.Time, span time.Duration, of func(numbers) float64) bounds {
+	var least, most []float64
+	for week := range 4 {
+		b := c.recently(now.AddDate(0, 0, -7*(week+1)), span, of)
+		least, most = append(least, b.least), append(most, b.most)
 	}
-	return s
+	slices.Sort(least)
+	slices.Sort(most)
+	return bounds{(least[1] + least[2]) / 2, (most[1] + most[2]) / 2}
 }
 
-// compare compares a value of each chatbot's series, or of the one of all chatbots,
-// with what it may be.
-func (s *stage) compare(t *testing.T, what string, matrix model.Matrix, value func(*model.SampleStream) float64, may func(*chatbot) bounds) {
+// table returns the rows of a table: for each chatbot, numbers and labels by column.
+func (w *watch) table(t *testing.T, v view, p boardPanel) (values map[string]map[string]float64, labels map[string]map[string]string) {
 	t.Helper()
-	var all bounds
-	each := map[model.LabelValue]bounds{}
-	for _, c := range s.account.chatbots() {
-		each[model.LabelValue(c.uuid)] = may(c)
-		all = all.plus(may(c))
-	}
-	shown := byChatbot(matrix)
-	if len(shown) != len(each) && len(shown) != 1 {
-		t.Errorf("%s: there are %d chatbots", what, len(shown))
-	}
-	for uuid, series := range shown {
-		limits := all
-		if uuid != "" {
-			limits = each[uuid]
+	values, labels = map[string]map[string]float64{}, map[string]map[string]string{}
+	for _, target := range p.Targets {
+		matrix, err := v.ask(t, w.server, p, target)
+		if err != nil {
+			t.Error(err)
 		}
-		if got := value(series); !(got >= limits.least && got <= limits.most) {
-			t.Errorf("%s: %s is %v, want %v to %v", what, uuid, got, limits.least, limits.most)
+		fields := p.fields(map[string]model.Matrix{target.RefID: matrix})
+		seen := map[string]bool{}
+		for _, series := range matrix {
+			uuid := string(series.Metric["chatbot"])
+			if seen[uuid] {
+				t.Errorf("%s (%s) has two rows for %s", p.Title, target.RefID, uuid)
+			}
+			seen[uuid] = true
+			if values[uuid] == nil {
+				values[uuid], labels[uuid] = map[string]float64{}, map[string]string{}
+			}
+			values[uuid][fields["Value #"+target.RefID]] = last(series)
+			for label, value := range series.Metric {
+				labels[uuid][fields[string(label)]] = string(value)
+			}
+		}
+	}
+	return values, labels
+}
+
+// tableIsRight compares the table of chatbots with the simulator's own numbers.
+func (w *watch) tableIsRight(t *testing.T, b board) {
+	t.Helper()
+	v := w.everything(t, b, day, time.Now())
+	values, labels := w.table(t, v, b.panel(t, "What needs attention first"))
+	if len(values) != len(w.chatbots) {
+		t.Errorf("the table has %d chatbots, want %d", len(values), len(w.chatbots))
+	}
+	for _, c := range w.chatbots {
+		got, label := values[c.UUID], labels[c.UUID]
+		of := kinds["Sessions"]
+		want := map[string]bounds{
+			"State": {1, 1}, "Last day": c.recently(v.to, day, of), "Last week": c.recently(v.to, 7*day, of),
+			"Usual day": c.usually(v.to, day, of), "Usual week": c.usually(v.to, 7*day, of),
+		}
+		month := c.count(v.to.AddDate(0, 0, -28), v.to)
+		want["Lead rate, 28 d"] = bounds{month.leads/month.sessions - 0.01, month.leads/month.sessions + 0.01}
+		newest := unix(c.count(time.Time{}, v.to).created) * 1000
+		earlier := unix(c.count(time.Time{}, v.to.Add(-slack)).created) * 1000
+		want["Newest session"] = bounds{earlier - 1, newest}
+		of28 := "sessions"
+		switch c.Name {
+		case "Old site", "Help centre":
+			want["Missing"] = bounds{15, 100000}
+		case "Broken form", "Landing page":
+			want["Missing"], of28 = bounds{15, 100000}, "sessions_with_lead"
+		default:
+			want["Missing"], of28 = bounds{0, 14.9}, label["of"]
+		}
+		if label["of"] != of28 {
+			t.Errorf("%s misses %s, want %s", c.Name, label["of"], of28)
+		}
+		if c.fails.Load() {
+			want = map[string]bounds{"State": {0, 0}}
+			if label["Reason"] != "server_error" || len(got) > 5 {
+				t.Errorf("%s fails with %s and has the numbers %v", c.Name, label["Reason"], got)
+			}
+		}
+		for column, limits := range want {
+			if value, ok := got[column]; !ok || !limits.has(value) {
+				t.Errorf("%s, %s: %v, want %v", c.Name, column, value, limits)
+			}
+		}
+		if !slices.Contains(c.displayNames(w), label["Chatbot"]) {
+			t.Errorf("the table calls %s %q", c.Name, label["Chatbot"])
 		}
 	}
 }
 
-// byChatbot makes one series of those that a chatbot has after a renaming.
-func byChatbot(matrix model.Matrix) map[model.LabelValue]*model.SampleStream {
-	all := map[model.LabelValue]*model.SampleStream{}
+// displayNames returns what a chatbot may be called: by what either replica calls it,
+// with a part of the UUID if another has this name too.
+func (c *watchedChatbot) displayNames(w *watch) []string {
+	names := []string{c.Name}
+	if len(w.exporters) > 1 {
+		names = append(names, formerName(c.Name))
+	}
+	for _, other := range w.chatbots {
+		if other != c && other.Name == c.Name {
+			for i := range names {
+				names[i] += " " + c.UUID[:8]
+			}
+		}
+	}
+	return names
+}
+
+// offersNames wants the variable to offer each chatbot by its name, and legends to have it.
+func (w *watch) offersNames(t *testing.T, b board) {
+	t.Helper()
+	v := w.everything(t, b, day, time.Now().Add(2*time.Minute))
+	names := map[string]string{}
+	for _, o := range v.options(t, w.server, b.variable(t, "chatbot")) {
+		names[o.value] = o.text
+	}
+	legends := map[string]string{}
+	p := b.panel(t, "Missing")
+	matrix, err := v.ask(t, w.server, p, p.Targets[0])
+	if err != nil {
+		t.Error(err)
+	}
 	for _, series := range matrix {
-		uuid := series.Metric["chatbot"]
-		if all[uuid] == nil {
-			all[uuid] = &model.SampleStream{}
-		}
-		all[uuid].Values = append(all[uuid].Values, series.Values...)
-		slices.SortFunc(all[uuid].Values, func(a, b model.SamplePair) int { return int(a.Timestamp - b.Timestamp) })
+		legends[string(series.Metric["chatbot"])] = p.Targets[0].legend(series.Metric)
 	}
-	return all
+	if len(names) != len(w.chatbots) || len(legends) != len(w.chatbots) {
+		t.Errorf("the variable offers %v, the legends have %v", names, legends)
+	}
+	for _, c := range w.chatbots {
+		for _, name := range []string{names[c.UUID], legends[c.UUID]} {
+			if !slices.Contains(c.displayNames(w), name) {
+				t.Errorf("%s is called %q, want one of %q", c.UUID, name, c.displayNames(w))
+			}
+		}
+	}
+	for name, want := range map[string][]option{"job": {{job, job}}, "account": nil} {
+		if got := v.options(t, w.server, b.variable(t, name)); !slices.Equal(got, want) {
+			t.Errorf("%s offers %v, want %v", name, got, want)
+		}
+	}
 }
 
-// comparesWithTheWeekBefore checks how much more is said to be new than a week ago.
-func (s *stage) comparesWithTheWeekBefore(t *testing.T, b board, v view) {
+// showsTheChosen chooses three chatbots, by what the variable offers, and wants no other.
+func (w *watch) showsTheChosen(t *testing.T, b board) {
 	t.Helper()
-	checked := 0
+	v := w.everything(t, b, day, time.Now())
+	var chosen []string
+	for _, o := range v.options(t, w.server, b.variable(t, "chatbot")) {
+		if strings.HasPrefix(o.text, "Shop ") || o.text == `Say "hi"` {
+			chosen = append(chosen, o.value)
+		}
+	}
+	if len(chosen) != 3 {
+		t.Fatalf("chosen are %v", chosen)
+	}
+	v.choose("chatbot", slices.Clone(chosen)...)
 	for _, p := range b.panels() {
 		for _, target := range p.Targets {
-			if !target.Instant || !weekly.MatchString(target.Expr) {
-				continue
-			}
-			_, of := numberOf(t, target.Expr)
-			matrix, err := v.ask(t, s.server, p, target)
+			matrix, err := v.ask(t, w.server, p, target)
 			if err != nil {
 				t.Error(err)
-				continue
 			}
-			slack := v.interval(t, p, target) + historyStep + time.Minute
-			week := func(c *chatbot, to time.Time) bounds { return expected(c, of, to.Add(-v.span), to, slack) }
+			shown := map[string]bool{}
 			for _, series := range matrix {
-				var now, before bounds
-				for _, c := range s.account.chatbots() {
-					if uuid, ok := series.Metric["chatbot"]; ok && uuid != model.LabelValue(c.uuid) {
-						continue
-					}
-					now, before = now.plus(week(c, v.to)), before.plus(week(c, v.to.Add(-7*day)))
+				if uuid, ok := series.Metric["chatbot"]; ok {
+					shown[string(uuid)] = true
 				}
-				limits := bounds{now.least/before.most - 1, now.most/before.least - 1}
-				if got := last(series); !(got >= limits.least && got <= limits.most) {
-					t.Errorf("%s (%s, %s): %s is %v, want %v to %v",
-						p.Title, target.RefID, v.span, series.Metric, got, limits.least, limits.most)
-				}
-				checked++
+			}
+			if len(shown) > 0 && !slices.Equal(slices.Sorted(maps.Keys(shown)), slices.Sorted(slices.Values(chosen))) {
+				t.Errorf("%s (%s) shows %v, want %v", p.Title, target.RefID, shown, chosen)
 			}
 		}
 	}
-	if checked == 0 {
-		t.Error("nothing is compared with the week before")
-	}
 }
 
-// countsAll compares the totals of now with the simulator's.
-func (s *stage) countsAll(t *testing.T, b board) {
+// showsThePast looks at a day long before the first scrape: without names, but all is there.
+func (w *watch) showsThePast(t *testing.T, b board) {
 	t.Helper()
-	checked := map[string]bool{}
+	v := w.everything(t, b, day, time.Now().Add(-2*day))
 	for _, p := range b.panels() {
 		for _, target := range p.Targets {
-			name, of := numberOf(t, target.Expr)
-			if of == nil || !target.Instant || !total.MatchString(target.Expr) {
+			if !strings.Contains(target.LegendFormat, "{{name}}") {
 				continue
 			}
-			checked[name] = true
-			before := time.Now().Add(-5 * scrapeInterval)
-			v := everything(day, time.Now())
-			matrix, err := v.ask(t, s.server, p, target)
-			if err != nil {
-				t.Error(err)
-				continue
+			matrix, err := v.ask(t, w.server, p, target)
+			if err != nil || len(matrix) != len(w.chatbots) {
+				t.Errorf("%s shows %d chatbots, %v", p.Title, len(matrix), err)
 			}
-			s.compare(t, fmt.Sprintf("%s (%s)", p.Title, target.RefID), matrix, last, func(c *chatbot) bounds {
-				now := of(c.count(v.to))
-				return bounds{min(of(c.count(before)), now), now}
-			})
+			for _, series := range matrix {
+				if series.Metric["name"] != series.Metric["chatbot"] {
+					t.Errorf("%s: the name is %s", p.Title, series.Metric)
+				}
+			}
 		}
-	}
-	if len(checked) != 3 {
-		t.Errorf("totals are only shown of %v", checked)
 	}
 }
 
-// disturb lets happen what must not look like new sessions: most sessions of a
-// chatbot are deleted, another cannot be fetched for a while, and both exporters
-// are restarted.
-func (s *stage) disturb(t *testing.T) {
+// barsAreRight compares each bar with the simulator's count of its hour or day.
+func (w *watch) barsAreRight(t *testing.T, v view, b board) {
 	t.Helper()
-	now := time.Now()
-	s.account.shop.remove(now, now.Add(-6*day))
-	s.account.desk.fails(http.StatusInternalServerError)
-	for i := range s.exporters {
-		s.exporters[i].kill()
-		s.startExporter(t, i)
+	for noun, step := range map[string]time.Duration{"hour": time.Hour, "day": day} {
+		for title, of := range kinds {
+			p := b.panel(t, title+" per "+noun)
+			if got := v.interval(t, p, p.Targets[0]); got != step {
+				t.Fatalf("%s has steps of %v", p.Title, got)
+			}
+			matrix, err := v.ask(t, w.server, p, p.Targets[0])
+			if err != nil {
+				t.Error(err)
+			}
+			for _, series := range matrix {
+				i := slices.IndexFunc(w.chatbots, func(c *watchedChatbot) bool { return c.UUID == string(series.Metric["chatbot"]) })
+				c := w.chatbots[i]
+				if want := int(v.span / step); len(series.Values) < want || len(series.Values) > want+1 {
+					t.Errorf("%s: %s has %d bars, want %d", p.Title, c.Name, len(series.Values), want)
+				}
+				for _, bar := range []model.SamplePair{series.Values[1], series.Values[len(series.Values)/2]} {
+					at := bar.Timestamp.Time()
+					if !at.Equal(at.Truncate(step)) {
+						t.Errorf("%s: a bar is at %v", p.Title, at)
+					}
+					// The sample may be five minutes old.
+					at = at.Add(-historyStep)
+					least := of(c.count(at.Add(historyStep-step), at))
+					most := of(c.count(at.Add(-step), at.Add(historyStep)))
+					if got := float64(bar.Value); got < least || got > most {
+						t.Errorf("%s: %s has %v at %v, want %v to %v", p.Title, c.Name, got, at, least, most)
+					}
+				}
+			}
+		}
 	}
-	eventually(t, "the desk is down", func() error {
-		up, err := s.instant(t.Context(), fmt.Sprintf(`max(chatwize_up{chatbot=%q})`, s.account.desk.uuid), time.Now())
-		if err == nil && (len(up) != 1 || up[0].Value != 0) {
-			err = fmt.Errorf("up is %v", up)
-		}
-		return err
-	})
-	s.account.desk.fails(0)
-	eventually(t, "both exporters are scraped again", func() error { return s.showsChatbots(t, len(s.exporters)) })
-	eventually(t, "the deletion is seen", func() error {
-		sessions, err := s.instant(t.Context(), fmt.Sprintf(`max(chatwize_sessions{chatbot=%q})`, s.account.shop.uuid), time.Now())
-		if err == nil && (len(sessions) != 1 || float64(sessions[0].Value) > s.account.shop.count(time.Now()).sessions) {
-			err = fmt.Errorf("sessions are %v", sessions)
-		}
-		return err
-	})
 }

@@ -2,6 +2,8 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -21,6 +23,7 @@ type board struct {
 }
 
 type boardPanel struct {
+	ID            int           `json:"id"`
 	Title         string        `json:"title"`
 	Type          string        `json:"type"`
 	Interval      string        `json:"interval"`
@@ -28,6 +31,12 @@ type boardPanel struct {
 	Targets       []boardTarget `json:"targets"`
 	Panels        []boardPanel  `json:"panels"` // of a collapsed row
 	FieldConfig   struct {
+		Defaults struct {
+			NoValue string `json:"noValue"`
+			Color   struct {
+				Mode string `json:"mode"`
+			} `json:"color"`
+		} `json:"defaults"`
 		Overrides []struct {
 			Matcher struct {
 				ID      string `json:"id"`
@@ -54,6 +63,20 @@ type boardTarget struct {
 	LegendFormat string `json:"legendFormat"`
 }
 
+// scrapeInterval returns the interval from which Grafana computes the rate window: the
+// query's own, or the data source's.
+func (target boardTarget) scrapeInterval(t *testing.T) time.Duration {
+	t.Helper()
+	if target.Interval == "" {
+		return grafanaInterval
+	}
+	d, err := model.ParseDuration(target.Interval)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(d)
+}
+
 func readBoard(t *testing.T) board {
 	t.Helper()
 	var b board
@@ -73,6 +96,11 @@ func (b board) panels() []boardPanel {
 	return slices.DeleteFunc(panels, func(p boardPanel) bool { return len(p.Targets) == 0 })
 }
 
+// inRow says whether a panel is in a collapsed row.
+func (b board) inRow(p boardPanel) bool {
+	return !slices.ContainsFunc(b.Panels, func(other boardPanel) bool { return other.ID == p.ID })
+}
+
 // view is what a user of the dashboard has chosen.
 type view struct {
 	to        time.Time
@@ -82,7 +110,75 @@ type view struct {
 
 // everything is the view of all there is, over a span until a time.
 func everything(span time.Duration, to time.Time) view {
-	return view{to: to, span: span, variables: map[string]string{"job": ".+", "instance": ".+", "chatbot": ".+"}}
+	return view{to: to, span: span, variables: map[string]string{
+		"job": ".+", "instance": ".+", "account": ".*", "twins": "none", "chatbot": ".+",
+	}}
+}
+
+// option is what a variable offers.
+type option struct{ text, value string }
+
+// options returns what a variable offers, as Grafana's Prometheus data source and its
+// variables of type query make it.
+func (v view) options(t *testing.T, s *server, variable lintVariable) []option {
+	t.Helper()
+	query := v.expand(t, variable.query(), 0, 0)
+	if found := labelValues.FindStringSubmatch(query); found != nil {
+		values, warnings, err := s.LabelValues(t.Context(), found[2], []string{found[1]}, v.to.Add(-v.span), v.to)
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%s: %v, %v", variable.Name, warnings, err)
+		}
+		var options []option
+		for _, value := range values {
+			options = append(options, option{string(value), string(value)})
+		}
+		return options
+	}
+	found := queryResult.FindStringSubmatch(query)
+	if found == nil {
+		t.Fatalf("%s: %s is not understood", variable.Name, query)
+	}
+	vector, err := s.instant(t.Context(), found[1], v.to)
+	if err != nil {
+		t.Errorf("%s: %v", variable.Name, err)
+	}
+	pattern := regexp.MustCompile(strings.Trim(variable.Regex, "/"))
+	var options []option
+	for _, sample := range vector {
+		// Grafana does not escape anything here.
+		var labels []string
+		for _, name := range slices.Sorted(maps.Keys(sample.Metric)) {
+			labels = append(labels, fmt.Sprintf(`%s="%s"`, name, sample.Metric[name]))
+		}
+		text := fmt.Sprintf("{%s} %v %d", strings.Join(labels, ","), sample.Value, sample.Timestamp)
+		match := pattern.FindStringSubmatch(text)
+		if match == nil {
+			t.Errorf("%s: %s does not match %s", variable.Name, text, pattern)
+			continue
+		}
+		o := option{match[1], match[1]}
+		if i := pattern.SubexpIndex("text"); i > 0 {
+			o = option{match[i], match[pattern.SubexpIndex("value")]}
+		}
+		if !slices.ContainsFunc(options, func(other option) bool { return other.value == o.value }) {
+			options = append(options, o)
+		}
+	}
+	slices.SortFunc(options, func(a, b option) int { return strings.Compare(a.text, b.text) })
+	return options
+}
+
+var queryResult = regexp.MustCompile(`^query_result\((.+)\)$`)
+
+// choose sets a variable to some of its values, as Grafana writes these into a query.
+func (v view) choose(name string, values ...string) {
+	for i, value := range values {
+		values[i] = regexp.QuoteMeta(value)
+	}
+	v.variables[name] = values[0]
+	if len(values) > 1 {
+		v.variables[name] = "(" + strings.Join(values, "|") + ")"
+	}
 }
 
 // Grafana's own defaults: of the data source's scrape interval, and of how many
@@ -126,7 +222,7 @@ func rounded(d time.Duration) time.Duration {
 var macro = regexp.MustCompile(`\$(?:(\w+)|\{(\w+)(?::\w+)?\})`)
 
 // expand puts in what Grafana does for its macros and the dashboard's variables.
-func (v view) expand(t *testing.T, expression string, interval time.Duration) string {
+func (v view) expand(t *testing.T, expression string, interval, scrapeInterval time.Duration) string {
 	t.Helper()
 	seconds := func(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) }
 	return macro.ReplaceAllStringFunc(expression, func(text string) string {
@@ -141,8 +237,11 @@ func (v view) expand(t *testing.T, expression string, interval time.Duration) st
 		case "__range_s":
 			return seconds(v.span)
 		case "__rate_interval":
-			return seconds(max(interval+grafanaInterval, 4*grafanaInterval)) + "s"
+			return seconds(max(interval+scrapeInterval, 4*scrapeInterval)) + "s"
 		default:
+			if name[0] >= '0' && name[0] <= '9' {
+				return text // of a regular expression
+			}
 			value, ok := v.variables[name]
 			if !ok {
 				t.Errorf("%s\nhas a variable %s that is none", expression, text)
@@ -157,7 +256,7 @@ func (v view) expand(t *testing.T, expression string, interval time.Duration) st
 func (v view) ask(t *testing.T, s *server, p boardPanel, target boardTarget) (model.Matrix, error) {
 	t.Helper()
 	interval := v.interval(t, p, target)
-	query := v.expand(t, target.Expr, interval)
+	query := v.expand(t, target.Expr, interval, target.scrapeInterval(t))
 	if target.Instant {
 		vector, err := s.instant(t.Context(), query, v.to)
 		var matrix model.Matrix
@@ -196,7 +295,11 @@ func (target boardTarget) legend(metric model.Metric) string {
 func (p boardPanel) fields(results map[string]model.Matrix) map[string]string {
 	fields := map[string]string{"Time": "Time"}
 	for refID, matrix := range results {
-		fields["Value #"+refID] = "Value #" + refID
+		value := "Value"
+		if len(p.Targets) > 1 {
+			value = "Value #" + refID
+		}
+		fields[value] = value
 		for _, series := range matrix {
 			for label := range series.Metric {
 				fields[string(label)] = string(label)

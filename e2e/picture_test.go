@@ -4,21 +4,18 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
-	"strings"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/prometheus/common/model"
 )
 
-var resultsPath = flag.String("results", "", "write what the dashboard's queries return to this file, for picture/draw")
-
-// picturePanel is what else a picture needs to know of a panel.
-type picturePanel struct {
-	boardPanel
-	ID       int    `json:"id"`
-	TimeFrom string `json:"timeFrom"`
-}
+var (
+	resultsPath   = flag.String("results", "", "write what the dashboard's queries return to this file, for picture/draw")
+	pictureOf     = flag.Int("chatbots", 0, "draw this number of chatbots instead of the demo's")
+	pictureScrape = flag.Duration("scrape", 20*time.Second, "scrape for this long before the picture is drawn")
+)
 
 // panelResults is what Prometheus answers a panel.
 type panelResults struct {
@@ -28,42 +25,47 @@ type panelResults struct {
 	Results map[string]model.Matrix `json:"results"` // by refId
 }
 
-// TestPicture asks Prometheus all that the dashboard's open rows ask, and keeps the
-// answers.
+// quickRules writes the bundled rules, evaluated each second, and returns where.
+func quickRules(t *testing.T) string {
+	t.Helper()
+	rules := readYAML(t, bundledRules)
+	for _, group := range rules["groups"].([]any) {
+		group.(object)["interval"] = "1s"
+	}
+	path := filepath.Join(t.TempDir(), "rules.yml")
+	writeYAML(t, path, rules)
+	return path
+}
+
+// TestPicture asks Prometheus all that the dashboard asks, and keeps the answers.
 func TestPicture(t *testing.T) {
 	if *resultsPath == "" {
 		t.Skip("-results is not set")
 	}
-	var b struct {
-		Panels []picturePanel `json:"panels"`
+	chatbots := demoChatbots()
+	if *pictureOf > 0 {
+		chatbots = manyChatbots(*pictureOf)
 	}
-	if err := json.Unmarshal(readDashboard(t), &b); err != nil {
-		t.Fatal(err)
-	}
-	s := newStage(t, bundledRules)
-	now := time.Now()
+	s := newWatch(t, chatbots, watchOptions{replicas: 1, past: 8 * day, rules: quickRules(t)})
+	time.Sleep(*pictureScrape)
+
+	b := readBoard(t)
 	all := map[int]panelResults{}
-	for _, p := range b.Panels {
-		v := everything(day, now)
-		// A legend has room for three without scrolling.
-		v.variables["chatbot"] = strings.Join([]string{s.account.shop.uuid, s.account.desk.uuid, s.account.vanished.uuid}, "|")
-		if p.TimeFrom != "" {
-			span, err := model.ParseDuration(p.TimeFrom)
-			if err != nil {
-				t.Fatalf("%s: timeFrom: %v", p.Title, err)
-			}
-			v.span = time.Duration(span)
+	for _, p := range b.panels() {
+		v := s.everything(t, b, 7*day, time.Now())
+		if b.inRow(p) {
+			v.span = max(10*time.Minute, *pictureScrape) // there is no more
 		}
 		answers := panelResults{
 			From: v.to.Add(-v.span).UnixMilli(), To: v.to.UnixMilli(),
 			Steps: map[string]int64{}, Results: map[string]model.Matrix{},
 		}
 		for _, target := range p.Targets {
-			matrix, err := v.ask(t, s.server, p.boardPanel, target)
+			matrix, err := v.ask(t, s.server, p, target)
 			if err != nil {
 				t.Fatalf("%s: %v", p.Title, err)
 			}
-			answers.Steps[target.RefID] = v.interval(t, p.boardPanel, target).Milliseconds()
+			answers.Steps[target.RefID] = v.interval(t, p, target).Milliseconds()
 			answers.Results[target.RefID] = matrix
 		}
 		all[p.ID] = answers

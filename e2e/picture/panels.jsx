@@ -3,7 +3,7 @@
 
 import {
   applyFieldOverrides, cacheFieldDisplayNames, createTheme, dateTime, FieldConfigOptionsRegistry, FieldType,
-  getDisplayValueAlignmentFactors, getFieldDisplayValues, rangeUtil, standardTransformers, standardTransformersRegistry,
+  getDisplayValueAlignmentFactors, getFieldDisplayValues, standardTransformers, standardTransformersRegistry,
   ThemeContext, toDataFrame, transformDataFrame,
 } from '@grafana/data';
 import { BigValue, GlobalStyles, Icon, PanelChrome, preparePlotFrame, TimeSeries, VizRepeater } from '@grafana/ui';
@@ -14,12 +14,18 @@ import { lastValueFrom } from 'rxjs';
 import dashboard from '../../dashboards/chatwize.json';
 import answers from 'answers';
 
-const theme = createTheme({ colors: { mode: 'dark' } });
+const parameters = new URLSearchParams(window.location.search);
+const theme = createTheme({ colors: { mode: parameters.get('theme') ?? 'dark' } });
 const timeZone = 'utc';
+// Chromium's window has a least width.
+const pageWidth = Number(parameters.get('width'));
+// The rows are collapsed, or all there is.
+const rows = dashboard.panels.filter((p) => p.type === 'row');
+const shown = parameters.has('rows') ? rows.flatMap((row) => row.panels) : dashboard.panels.filter((p) => p.type !== 'row');
 
 // What may be set for a field, by a panel or by an override. In Grafana each kind of
 // panel registers its own; here it is whatever the dashboard sets.
-const settings = new Set(dashboard.panels.filter((p) => p.fieldConfig).flatMap(({ fieldConfig: { defaults, overrides } }) => [
+const settings = new Set(shown.flatMap(({ fieldConfig: { defaults, overrides } }) => [
   ...Object.keys(defaults).filter((key) => key !== 'custom'),
   ...Object.keys(defaults.custom ?? {}).map((key) => `custom.${key}`),
   ...overrides.flatMap((o) => o.properties.map((p) => p.id)),
@@ -48,7 +54,7 @@ function frames(panel) {
         fields: [
           { name: 'Time', type: FieldType.time, values: series.map((s) => s.values[0][0] * 1000) },
           ...labels.map((label) => ({ name: label, type: FieldType.string, values: series.map((s) => s.metric[label] ?? '') })),
-          { name: `Value #${refId}`, type: FieldType.number, values: series.map((s) => Number(s.values[0][1])) },
+          { name: panel.targets.length > 1 ? `Value #${refId}` : 'Value', type: FieldType.number, values: series.map((s) => Number(s.values[0][1])) },
         ],
       });
     }
@@ -89,7 +95,7 @@ function Stat({ panel, data, fieldConfig, replaceVariables, width, height }) {
         <BigValue
           {...size} theme={theme} value={value.display} alignmentFactors={alignmentFactors} count={count}
           colorMode={options.colorMode} graphMode={options.graphMode} justifyMode={options.justifyMode}
-          textMode={options.textMode} disableWideLayout={!options.wideLayout}
+          textMode={options.textMode} text={options.text} disableWideLayout={!options.wideLayout}
         />
       )}
       source={data} renderCounter={0} orientation={options.orientation} itemSpacing={3} width={width} height={height}
@@ -125,20 +131,21 @@ function Table({ panel, data, fieldConfig, width, height }) {
 
 const kinds = { stat: Stat, timeseries: Graph, table: Table };
 
-// Grafana's grid: 24 columns; the cells are 30 pixels high and 8 apart.
+// Grafana's grid: 24 columns; the cells are 30 pixels high and 8 apart. On a phone, panels are below each other.
 const gap = 8;
-const columnWidth = (window.innerWidth - 2 * gap - 23 * gap) / 24;
+const columnWidth = (pageWidth - 2 * gap - 23 * gap) / 24;
 const rowHeight = 30;
+const phone = pageWidth < 769;
+const top = Math.min(...shown.map((p) => p.gridPos.y));
 
 function Placed({ panel, children }) {
   const { x, y, w, h } = panel.gridPos;
-  const width = w * columnWidth + (w - 1) * gap;
+  const width = phone ? pageWidth - 2 * gap : w * columnWidth + (w - 1) * gap;
   const height = h * rowHeight + (h - 1) * gap;
-  return (
-    <div style={{ position: 'absolute', left: gap + x * (columnWidth + gap), top: gap + y * (rowHeight + gap), width, height }}>
-      {children(width, height)}
-    </div>
-  );
+  const style = phone
+    ? { margin: gap, width, height }
+    : { position: 'absolute', left: gap + x * (columnWidth + gap), top: gap + (y - top) * (rowHeight + gap), width, height };
+  return <div style={style}>{children(width, height)}</div>;
 }
 
 function Panel(prepared) {
@@ -150,11 +157,6 @@ function Panel(prepared) {
         <PanelChrome
           title={panel.title} description={panel.description} width={width} height={height}
           padding={panel.type === 'table' ? 'none' : 'md'}
-          titleItems={panel.timeFrom && (
-            <PanelChrome.TitleItem>
-              <span><Icon name="clock-nine" size="sm" /> {rangeUtil.describeTextRange(panel.timeFrom).display}</span>
-            </PanelChrome.TitleItem>
-          )}
         >
           {(innerWidth, innerHeight) => <Kind {...prepared} width={innerWidth} height={innerHeight} />}
         </PanelChrome>
@@ -163,8 +165,7 @@ function Panel(prepared) {
   );
 }
 
-const panels = await Promise.all(dashboard.panels.filter((p) => p.type !== 'row').map(prepare));
-const rows = dashboard.panels.filter((p) => p.type === 'row');
+const panels = await Promise.all(shown.map(prepare));
 
 function Dashboard() {
   // Graphs are drawn only once, so not before their font is there.
@@ -176,7 +177,7 @@ function Dashboard() {
     <ThemeContext.Provider value={theme}>
       <GlobalStyles />
       {ready && panels.map((prepared) => <Panel key={prepared.panel.id} {...prepared} />)}
-      {ready && rows.map((row) => (
+      {ready && !parameters.has('rows') && rows.map((row) => (
         <Placed key={row.id} panel={row}>
           {() => <h6><Icon name="angle-right" /> {row.title} <small>({row.panels.length} panels)</small></h6>}
         </Placed>

@@ -3,10 +3,12 @@
 
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { json } from '../../dashboards/chatwize.mjs';
 import { defaultDashboard } from '@grafana/schema/dist/esm/raw/dashboard/x/Dashboard_types.gen';
 
 const text = readFileSync(new URL('../../dashboards/chatwize.json', import.meta.url), 'utf8');
 const dashboard = JSON.parse(text);
+assert.ok(text === json, 'dashboards/chatwize.json is not what dashboards/chatwize.mjs writes: run make dashboard');
 assert.equal(dashboard.schemaVersion, defaultDashboard.schemaVersion, 'schemaVersion is not the current one');
 
 const first = (d, type) => d.panels.flatMap((p) => [p, ...(p.panels ?? [])]).find((p) => p.type === type);
@@ -26,13 +28,13 @@ const broken = {
   'an unknown field of a query': (d) => { first(d, 'stat').targets[0].intervalFactor = 2; },
   'an unknown option of a stat': (d) => { first(d, 'stat').options.colour = 'value'; },
   'an unknown value of an option of a stat': (d) => { first(d, 'stat').options.colorMode = 'text'; },
-  'a missing option of a state timeline': (d) => { delete first(d, 'state-timeline').options.showValue; },
+  'a missing option of a table': (d) => { delete first(d, 'table').options.showHeader; },
   'an option of a time series in a table': (d) => { first(d, 'table').options.legend = {}; },
   'a wrong unit': (d) => { first(d, 'stat').fieldConfig.defaults.unit = 1; },
   'an unknown style of a time series': (d) => { first(d, 'timeseries').fieldConfig.defaults.custom.drawStyle = 'stairs'; },
   'an unknown field of a time series': (d) => { first(d, 'timeseries').fieldConfig.defaults.custom.lines = true; },
   'an unknown field in an override': (d) => { first(d, 'table').fieldConfig.overrides[0].properties[0].id = 'units'; },
-  'a wrong value in an override': (d) => { first(d, 'table').fieldConfig.overrides[0].properties[0].value = 1; },
+  'a wrong value in an override': (d) => { first(d, 'table').fieldConfig.overrides[0].properties[0].value = 'wide'; },
 };
 
 mkdirSync('build', { recursive: true });

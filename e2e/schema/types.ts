@@ -1,7 +1,6 @@
 // The dashboard as @grafana/schema describes it, each panel with the options of its type.
 
 import type * as dashboard from '@grafana/schema/dist/esm/raw/dashboard/x/Dashboard_types.gen';
-import type * as stateTimeline from '@grafana/schema/dist/esm/raw/composable/statetimeline/panelcfg/x/StateTimelinePanelCfg_types.gen';
 import type * as stat from '@grafana/schema/dist/esm/raw/composable/stat/panelcfg/x/StatPanelCfg_types.gen';
 import type * as table from '@grafana/schema/dist/esm/raw/composable/table/panelcfg/x/TablePanelCfg_types.gen';
 import type * as timeSeries from '@grafana/schema/dist/esm/raw/composable/timeseries/panelcfg/x/TimeSeriesPanelCfg_types.gen';
@@ -19,6 +18,7 @@ type Target = {
   expr: string;
   legendFormat?: string;
   format?: 'table';
+  interval?: string;
 } & ({ instant: true } | { range: true });
 
 type Field = Omit<Written<dashboard.FieldConfig>, 'custom'>;
@@ -40,7 +40,7 @@ type Panel<Type extends string, Options, Custom> =
     fieldConfig: {
       defaults: Field & { custom?: Written<Custom> };
       overrides: Array<{
-        matcher: { id: 'byName' | 'byRegexp' | 'byFrameRefID'; options: string };
+        matcher: { id: 'byName'; options: string };
         properties: Array<Property<Written<Custom>>>;
       }>;
     };
@@ -49,8 +49,7 @@ type Panel<Type extends string, Options, Custom> =
 type AnyPanel =
   | Panel<'stat', stat.Options, object>
   | Panel<'table', table.Options, table.FieldConfig>
-  | Panel<'timeseries', timeSeries.Options, timeSeries.FieldConfig>
-  | Panel<'state-timeline', stateTimeline.Options, stateTimeline.FieldConfig>;
+  | Panel<'timeseries', timeSeries.Options, timeSeries.FieldConfig>;
 
 type Row = Omit<Written<dashboard.RowPanel>, 'panels'> & { panels: AnyPanel[] };
 
