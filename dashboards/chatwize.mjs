@@ -24,10 +24,14 @@ const missing = `max by (chatbot) (min by (__name__, chatbot) ({__name__=~"chatw
 const twinned = (query) => `label_replace(${query}, "twin", " $1", "chatbot", "($twins).*")`;
 // named adds the name that a chatbot has at the end of the range. The last step may be a day before that end, so names are
 // looked for until 23 hours after it. Before the first scrape, there are none: the UUID is the name.
+// It also adds which of all chatbots it is: the variable slots is (UUID)|(UUID)|…, so that as many commas come before the
+// UUID in the label slot as other chatbots. Colours go by that: those of Grafana's palettes go by position, and are alike.
+const colors = ['#5794F2', '#FF9830', '#4FA24A', '#E02F44', '#B877D9', '#E0B400', '#2FB8C4', '#FF85C0', '#9C6B4A', '#9FA7B3', '#A8D95F', '#147D78'];
 const names = `last_over_time(chatwize_chatbot_info{${ofJob}}[1d] @ end() offset -23h)`;
-const named = (query) => twinned(`(topk by (chatbot) (1, max by (chatbot, name) (${names}))`
-  + ` or on (chatbot) label_replace(group by (chatbot) (chatwize_sessions{${ofJob}}), "name", "$1", "chatbot", "(.+)"))`)
-  + ` * on (chatbot) group_left () (${query})`;
+const slots = colors.map((_, i) => `$${i + 1}`).join();
+const named = (query) => `label_replace(${twinned(`(topk by (chatbot) (1, max by (chatbot, name) (${names}))`
+  + ` or on (chatbot) label_replace(group by (chatbot) (chatwize_sessions{${ofJob}}), "name", "$1", "chatbot", "(.+)"))`)},`
+  + ` "slot", "${slots}", "chatbot", "\${slots:pipe}") * on (chatbot) group_left () (${query})`;
 
 const kinds = [
   { metric: 'sessions', title: 'Sessions', color: 'blue', check: 'See whether the widget is on the site, and whether a chatbot fails.' },
@@ -56,6 +60,13 @@ const byName = (name, properties) => override('byName', name, properties);
 const texts = (options) => ({
   type: 'value', options: Object.fromEntries(Object.entries(options).map(([value, [text, color]]) => [value, { text, ...(color && { color }) }])),
 });
+
+// perChatbot is a query of a series for each chatbot, and what gives each its name and colour.
+const perChatbot = (query) => over(named(query), '{{slot}}/{{name}}');
+const chatbotOverrides = [
+  ...colors.map((color, i) => override('byRegexp', `/^,{${i}}[^,/]/`, { color: fixed(color) })),
+  override('byType', 'number', { displayName: '${__field.labels.name}${__field.labels.twin}' }),
+];
 
 let id = 0;
 const panel = (type, [w, h], title, description, targets, { defaults = {}, overrides = [], options, ...more }) => ({
@@ -93,8 +104,9 @@ const noNumbers = 'No numbers in this time range. Before the first scrape, only 
 // A bar ends at the time it belongs to. More points than any range has: the step stays an hour or a day.
 const bars = (size, kind, window, noun, description, legend) => series(
   size, `${kind.title} per ${noun}`, description,
-  [over(named(lastWithin(`recent_${kind.metric}`, window, '10m')), '{{name}}{{twin}}')],
+  [perChatbot(lastWithin(`recent_${kind.metric}`, window, '10m'))],
   {
+    overrides: chatbotOverrides,
     decimals: 0, noValue: noNumbers, interval: window, maxDataPoints: 10000, ...legend,
     custom: {
       drawStyle: 'bars', barAlignment: -1, barWidthFactor: 0.9, lineWidth: 0, fillOpacity: 100, spanNulls: false,
@@ -129,8 +141,8 @@ const againstUsual = (kind) => series(
 
 const rate = (kind, title, description) => series(
   [12, 8], title, description,
-  [over(named(`${within(`recent_${kind.metric}`, '7d')} / on (chatbot) ${within('recent_sessions', '7d')}`), '{{name}}{{twin}}')],
-  { unit: 'percentunit', decimals: 1, noValue: noNumbers },
+  [perChatbot(`${within(`recent_${kind.metric}`, '7d')} / on (chatbot) ${within('recent_sessions', '7d')}`)],
+  { overrides: chatbotOverrides, unit: 'percentunit', decimals: 1, noValue: noNumbers },
 );
 
 const total = (kind) => stat(
@@ -281,8 +293,9 @@ const missingOverTime = series(
   [14, 8], 'Missing',
   'How many sessions, or leads or verified identities, would usually have come since the newest. Where a line leaves zero, it began. '
   + 'The dashed lines are 5 and 15. A chatbot has no number without two weeks of sessions, nor after 28 days of silence.',
-  [over(named(`${missing} or on (chatbot) NaN * ${max('sessions')}`), '{{name}}{{twin}}')],
+  [perChatbot(missing)],
   {
+    overrides: chatbotOverrides,
     decimals: 0, noValue: noNumbers,
     defaults: { thresholds: steps('transparent', [5, 'orange'], [15, 'red']) },
     custom: { thresholdsStyle: { mode: 'dashed' }, scaleDistribution: { type: 'symlog', log: 10, linearThreshold: 1 } },
@@ -434,6 +447,11 @@ const dashboard = {
       variable('twins', 'Equal names',
         `query_result(${info} and on (name) count by (name) (${info}) > 1 or on () label_replace(vector(1), "chatbot", "none", "", ""))`,
         { regex: '/chatbot="([^"]{1,8})/', allValue: undefined, hide: 2, skipUrlSync: true }),
+      // All chatbots, whichever are chosen, so that each keeps its colour.
+      variable('slots', 'Colours',
+        `query_result(label_replace(group by (chatbot) (last_over_time({__name__=~"chatwize_(chatbot_info|sessions)", ${ofAccount}}[1d])),`
+        + ' "slot", "($1)", "chatbot", "(.+)"))',
+        { regex: '/slot="([^"]+)"/', allValue: undefined, hide: 2, skipUrlSync: true }),
       variable('chatbot', 'Chatbot',
         `query_result(label_join(${twinned(info)}, "unique", "", "name", "twin")`
         + ` or on (chatbot) label_replace(group by (chatbot) (last_over_time(chatwize_sessions{${ofAccount}}[1h])), "unique", "$1", "chatbot", "(.+)"))`,
@@ -444,5 +462,17 @@ const dashboard = {
   panels: [...open, row],
 };
 
-export const json = `${JSON.stringify(dashboard, null, 2)}\n`;
+// write is JSON.stringify, but with what fits into a line in one.
+function write(value, indent = '') {
+  const line = JSON.stringify(value, null, 1).replace(/\n\s*/g, ' ');
+  if (typeof value !== 'object' || indent.length + line.length < 120) return line;
+  const deeper = `${indent}  `;
+  const [open, close] = Array.isArray(value) ? '[]' : '{}';
+  const lines = Array.isArray(value)
+    ? value.map((item) => write(item, deeper))
+    : Object.entries(value).filter(([, item]) => item !== undefined).map(([key, item]) => `${JSON.stringify(key)}: ${write(item, deeper)}`);
+  return `${open}\n${deeper}${lines.join(`,\n${deeper}`)}\n${indent}${close}`;
+}
+
+export const json = `${write(dashboard)}\n`;
 if (process.argv[1] === import.meta.filename) writeFileSync(new URL('chatwize.json', import.meta.url), json);

@@ -389,7 +389,7 @@ var lintRules = map[string]lintRule{
 	"template-account": filters("account", "Account", ".*"),
 	"template-hide": func(d lintDashboard, report func(string, ...any)) {
 		const inMenu, hidden = 3, 2
-		for name, want := range map[string]int{"account": inMenu, "twins": hidden, "chatbot": 0} {
+		for name, want := range map[string]int{"account": inMenu, "twins": hidden, "slots": hidden, "chatbot": 0} {
 			if v, _ := d.variable(name); v.Hide != want {
 				report("variable %s: hide is %d, want %d", name, v.Hide, want)
 			}
@@ -440,7 +440,7 @@ var lintRules = map[string]lintRule{
 	}),
 	"target-short": eachPanel(func(p lintPanel) error {
 		for _, target := range p.Targets {
-			if len(target.Expr) > 700 {
+			if len(target.Expr) > 800 {
 				return fmt.Errorf("query %s has %d characters", target.RefID, len(target.Expr))
 			}
 		}
@@ -448,27 +448,35 @@ var lintRules = map[string]lintRule{
 	}),
 	// The exporter itself says what was weeks ago.
 	"target-lookback": func(d lintDashboard, report func(string, ...any)) {
+		check := func(where, query string) {
+			expression, err := lintParse(query)
+			if err != nil {
+				return // target-promql-rule says so
+			}
+			parser.Inspect(expression, func(node parser.Node, _ []parser.Node) error {
+				var back time.Duration
+				switch n := node.(type) {
+				case *parser.MatrixSelector:
+					back = n.Range
+				case *parser.SubqueryExpr:
+					back = n.Range + max(0, n.OriginalOffset)
+				case *parser.VectorSelector:
+					back = n.OriginalOffset
+				}
+				if back > day {
+					report("%s: looks back for %v", where, back)
+				}
+				return nil
+			})
+		}
+		for _, v := range d.Templating.List {
+			if found := queryResult.FindStringSubmatch(v.query()); found != nil {
+				check("variable "+v.Name, found[1])
+			}
+		}
 		for _, p := range d.content() {
 			for _, target := range p.Targets {
-				expression, err := lintParse(target.Expr)
-				if err != nil {
-					continue // target-promql-rule says so
-				}
-				parser.Inspect(expression, func(node parser.Node, _ []parser.Node) error {
-					var back time.Duration
-					switch n := node.(type) {
-					case *parser.MatrixSelector:
-						back = n.Range
-					case *parser.SubqueryExpr:
-						back = n.Range + max(0, n.OriginalOffset)
-					case *parser.VectorSelector:
-						back = n.OriginalOffset
-					}
-					if back > day {
-						report("panel %q, query %s: looks back for %v", p.Title, target.RefID, back)
-					}
-					return nil
-				})
+				check(fmt.Sprintf("panel %q, query %s", p.Title, target.RefID), target.Expr)
 			}
 		}
 	},
@@ -695,8 +703,9 @@ func TestDashboardLintFinds(t *testing.T) {
 		{"target-rate-window", `"interval": "1m"`, `"intervals": "1m"`},
 		{"target-instant", `"instant": true`, `"range": true`},
 		{"target-instant", `"range": true`, `"instant": true`},
-		{"target-short", `"expr": "sum(`, `"expr": "sum(` + strings.Repeat(" ", 700)},
+		{"target-short", `"expr": "sum(`, `"expr": "sum(` + strings.Repeat(" ", 800)},
 		{"target-lookback", `}[1d]`, `}[25h]`},
+		{"target-lookback", `}[1d] @ end()`, `}[2d] @ end()`},
 		{"target-lookback", `window=\"7d\"}[1h]`, `window=\"7d\"}[1h] offset 1w`},
 		{"panel-says-why-empty", `"noValue": "–"`, `"noValue": ""`},
 		{"panel-plain-description", `The table below says which. `, strings.Repeat("The table below says which ", 4)},

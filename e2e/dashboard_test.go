@@ -116,11 +116,11 @@ func (w *watch) panelShows(t *testing.T, v view, p boardPanel, empty *regexp.Reg
 		}
 		for _, series := range matrix {
 			for _, label := range target.legendLabels() {
-				if series.Metric[label] == "" && label != "twin" {
+				if series.Metric[label] == "" && label != "slot" {
 					t.Errorf("%s (%s): %s has no label %s", p.Title, target.RefID, series.Metric, label)
 				}
 			}
-			if name := target.legend(series.Metric); p.Type != "table" && names[name] {
+			if name, _ := p.display(target, series.Metric); p.Type != "table" && names[name] {
 				t.Errorf("%s: two series are called %q", p.Title, name)
 			} else {
 				names[name] = true
@@ -165,7 +165,10 @@ func (w *watch) overridesMatch(t *testing.T, b board) {
 			names = slices.Collect(maps.Values(fields))
 		}
 		for _, override := range p.FieldConfig.Overrides {
-			if name := override.Matcher.Options; override.Matcher.ID != "byName" || !slices.Contains(names, name) && !slices.Contains(absent, name) {
+			if override.Matcher.ID != "byName" {
+				continue // coloursAreTheSame tests these
+			}
+			if name := override.Matcher.Options; !slices.Contains(names, name) && !slices.Contains(absent, name) {
 				t.Errorf("%s: an override is for %v, which is none of %q", p.Title, override.Matcher, names)
 			}
 		}
@@ -211,37 +214,45 @@ func last(series *model.SampleStream) float64 {
 	return float64(series.Values[len(series.Values)-1].Value)
 }
 
-// coloursAreTheSame wants each panel of chatbots to have the same of them in the same
-// order: the palette goes by that.
+// coloursAreTheSame wants each chatbot to have one colour in all panels, whichever are
+// chosen, and twelve chatbots twelve colours.
 func (w *watch) coloursAreTheSame(t *testing.T, v view, b board) {
 	t.Helper()
-	var order []string
+	colours := map[string]string{}
+	few := v
+	few.variables = maps.Clone(v.variables)
+	if len(w.chatbots) > 2 {
+		few.choose("chatbot", w.chatbots[1].UUID, w.chatbots[2].UUID)
+	}
 	for _, p := range b.panels() {
-		for i, target := range p.Targets {
-			if !strings.Contains(target.LegendFormat, "{{name}}") {
+		for _, target := range p.Targets {
+			if !strings.Contains(target.LegendFormat, "{{slot}}") {
 				continue
 			}
-			if p.FieldConfig.Defaults.Color.Mode != "palette-classic" || i != 0 {
-				t.Errorf("%s: colours of chatbots are not those of the palette, from its first on", p.Title)
-			}
-			matrix, err := v.ask(t, w.server, p, target)
-			if err != nil {
-				t.Error(err)
-			}
-			var chatbots []string
-			for _, series := range matrix {
-				chatbots = append(chatbots, string(series.Metric["chatbot"]))
-			}
-			if len(chatbots) == 0 {
-				continue
-			}
-			if order == nil {
-				order = chatbots
-			}
-			if !slices.Equal(chatbots, order) || len(order) != len(w.chatbots) {
-				t.Errorf("%s shows %v, but an earlier panel %v", p.Title, chatbots, order)
+			for _, v := range []view{v, few} {
+				matrix, err := v.ask(t, w.server, p, target)
+				if err != nil {
+					t.Error(err)
+				}
+				for _, series := range matrix {
+					uuid := string(series.Metric["chatbot"])
+					_, colour := p.display(target, series.Metric)
+					if before, ok := colours[uuid]; ok && before != colour {
+						t.Errorf("%s: %s is %s, in an earlier panel %s", p.Title, uuid, colour, before)
+					}
+					colours[uuid] = colour
+				}
 			}
 		}
+	}
+	distinct := map[string]bool{}
+	for _, colour := range colours {
+		if colour != "" {
+			distinct[colour] = true
+		}
+	}
+	if len(colours) > 0 && len(distinct) != min(len(w.chatbots), 12) {
+		t.Errorf("%d chatbots have %d colours: %v", len(w.chatbots), len(distinct), colours)
 	}
 }
 
@@ -430,7 +441,7 @@ func (w *watch) offersNames(t *testing.T, b board) {
 		t.Error(err)
 	}
 	for _, series := range matrix {
-		legends[string(series.Metric["chatbot"])] = p.Targets[0].legend(series.Metric)
+		legends[string(series.Metric["chatbot"])], _ = p.display(p.Targets[0], series.Metric)
 	}
 	if len(names) != len(w.chatbots) || len(legends) != len(w.chatbots) {
 		t.Errorf("the variable offers %v, the legends have %v", names, legends)
@@ -488,7 +499,7 @@ func (w *watch) showsThePast(t *testing.T, b board) {
 	v := w.everything(t, b, day, time.Now().Add(-2*day))
 	for _, p := range b.panels() {
 		for _, target := range p.Targets {
-			if !strings.Contains(target.LegendFormat, "{{name}}") {
+			if !strings.Contains(target.LegendFormat, "{{slot}}") {
 				continue
 			}
 			matrix, err := v.ask(t, w.server, p, target)

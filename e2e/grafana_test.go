@@ -42,6 +42,10 @@ type boardPanel struct {
 				ID      string `json:"id"`
 				Options string `json:"options"`
 			} `json:"matcher"`
+			Properties []struct {
+				ID    string `json:"id"`
+				Value any    `json:"value"`
+			} `json:"properties"`
 		} `json:"overrides"`
 	} `json:"fieldConfig"`
 	Transformations []struct {
@@ -111,7 +115,7 @@ type view struct {
 // everything is the view of all there is, over a span until a time.
 func everything(span time.Duration, to time.Time) view {
 	return view{to: to, span: span, variables: map[string]string{
-		"job": ".+", "instance": ".+", "account": ".*", "twins": "none", "chatbot": ".+",
+		"job": ".+", "instance": ".+", "account": ".*", "twins": "none", "slots": "", "chatbot": ".+",
 	}}
 }
 
@@ -289,6 +293,38 @@ func (target boardTarget) legend(metric model.Metric) string {
 		return string(metric[model.LabelName(placeholder.FindStringSubmatch(text)[1])])
 	})
 }
+
+// display returns the name that Grafana shows for a series, and its colour, if there are
+// overrides of them.
+func (p boardPanel) display(target boardTarget, metric model.Metric) (name, color string) {
+	name = target.legend(metric)
+	shown := name
+	for _, o := range p.FieldConfig.Overrides {
+		switch o.Matcher.ID {
+		case "byName":
+			if o.Matcher.Options != name {
+				continue
+			}
+		case "byRegexp":
+			if !regexp.MustCompile(strings.Trim(o.Matcher.Options, "/")).MatchString(name) {
+				continue
+			}
+		}
+		for _, property := range o.Properties {
+			switch property.ID {
+			case "displayName":
+				shown = fieldLabel.ReplaceAllStringFunc(property.Value.(string), func(text string) string {
+					return string(metric[model.LabelName(fieldLabel.FindStringSubmatch(text)[1])])
+				})
+			case "color":
+				color, _ = property.Value.(map[string]any)["fixedColor"].(string)
+			}
+		}
+	}
+	return shown, color
+}
+
+var fieldLabel = regexp.MustCompile(`\$\{__field\.labels\.(\w+)\}`)
 
 // fields returns, by the name in the results, what Grafana calls the columns of a
 // table in the end. The results are by refId.

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -125,6 +126,11 @@ func (w *watch) everything(t *testing.T, b board, span time.Duration, to time.Ti
 		twins = append(twins, o.value)
 	}
 	v.choose("twins", twins...)
+	var slots []string
+	for _, o := range v.options(t, w.server, b.variable(t, "slots")) {
+		slots = append(slots, o.value)
+	}
+	v.variables["slots"] = strings.Join(slots, "|") // ${slots:pipe}
 	return v
 }
 

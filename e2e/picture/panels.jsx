@@ -32,7 +32,10 @@ const settings = new Set(shown.flatMap(({ fieldConfig: { defaults, overrides } }
 ]));
 const fieldConfigRegistry = new FieldConfigOptionsRegistry(() => [...settings].map((id) => ({
   id, name: id, path: id.replace(/^custom\./, ''), isCustom: id.startsWith('custom.'),
-  process: (value) => value, shouldApply: () => true,
+  // As Grafana does for displayName, which may name labels.
+  process: (value, { field }) => (id === 'displayName'
+    ? value?.replace(/\$\{__field\.labels\.(\w+)\}/g, (_, label) => field.labels?.[label] ?? '') : value),
+  shouldApply: () => true,
 })));
 
 standardTransformersRegistry.setInit(() => [standardTransformers.mergeTransformer, standardTransformers.organizeFieldsTransformer]

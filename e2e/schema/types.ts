@@ -40,7 +40,7 @@ type Panel<Type extends string, Options, Custom> =
     fieldConfig: {
       defaults: Field & { custom?: Written<Custom> };
       overrides: Array<{
-        matcher: { id: 'byName'; options: string };
+        matcher: { id: 'byName' | 'byRegexp' | 'byType'; options: string };
         properties: Array<Property<Written<Custom>>>;
       }>;
     };
