@@ -225,8 +225,9 @@ const table = (size, title, description, targets, { columns, hide = [], sortBy, 
         },
       },
     ],
+    // The text is for an empty table, not for an empty cell.
     defaults: { unit: 'locale', decimals: 0, noValue, custom: { align: 'auto', cellOptions: { type: 'auto' }, inspect: false, minWidth: 80 } },
-    overrides,
+    overrides: [override('byRegexp', '/.*/', { noValue: '–' }), ...overrides],
     options: { frameIndex: 0, showHeader: true, cellHeight: 'sm', sortBy, frozenColumns: { left: 1 } },
   },
 );

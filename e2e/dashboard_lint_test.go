@@ -71,6 +71,10 @@ type lintPanel struct {
 			NoValue string `json:"noValue"`
 		} `json:"defaults"`
 		Overrides []struct {
+			Matcher struct {
+				ID      string `json:"id"`
+				Options string `json:"options"`
+			} `json:"matcher"`
 			Properties []struct {
 				ID    string `json:"id"`
 				Value any    `json:"value"`
@@ -484,6 +488,13 @@ var lintRules = map[string]lintRule{
 		if p.FieldConfig.Defaults.NoValue == "" {
 			return fmt.Errorf("no text for the case of no data")
 		}
+		// In a table, the text would be in each empty cell.
+		if p.Type == "table" {
+			o := p.FieldConfig.Overrides[0]
+			if o.Matcher.Options != "/.*/" || len(o.Properties) != 1 || o.Properties[0].ID != "noValue" || o.Properties[0].Value != "–" {
+				return fmt.Errorf("no other text for empty cells")
+			}
+		}
 		return nil
 	}),
 	"panel-plain-description": eachPanel(func(p lintPanel) error {
@@ -708,6 +719,7 @@ func TestDashboardLintFinds(t *testing.T) {
 		{"target-lookback", `}[1d] @ end()`, `}[2d] @ end()`},
 		{"target-lookback", `window=\"7d\"}[1h]`, `window=\"7d\"}[1h] offset 1w`},
 		{"panel-says-why-empty", `"noValue": "–"`, `"noValue": ""`},
+		{"panel-says-why-empty", `"id": "noValue"`, `"id": "unit"`},
 		{"panel-plain-description", `The table below says which. `, strings.Repeat("The table below says which ", 4)},
 		{"links-without-uid", `${__url.path}?`, `/d/chatwize?`},
 		{"links-without-uid", `/alerting/list`, `/d/chatwize`},

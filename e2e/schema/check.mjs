@@ -33,8 +33,8 @@ const broken = {
   'a wrong unit': (d) => { first(d, 'stat').fieldConfig.defaults.unit = 1; },
   'an unknown style of a time series': (d) => { first(d, 'timeseries').fieldConfig.defaults.custom.drawStyle = 'stairs'; },
   'an unknown field of a time series': (d) => { first(d, 'timeseries').fieldConfig.defaults.custom.lines = true; },
-  'an unknown field in an override': (d) => { first(d, 'table').fieldConfig.overrides[0].properties[0].id = 'units'; },
-  'a wrong value in an override': (d) => { first(d, 'table').fieldConfig.overrides[0].properties[0].value = 'wide'; },
+  'an unknown field in an override': (d) => { first(d, 'table').fieldConfig.overrides[1].properties[0].id = 'units'; },
+  'a wrong value in an override': (d) => { first(d, 'table').fieldConfig.overrides[1].properties[0].value = 'wide'; },
 };
 
 mkdirSync('build', { recursive: true });
