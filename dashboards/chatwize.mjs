@@ -318,7 +318,7 @@ const firingAlerts = table(
       byName('Alert', { 'custom.minWidth': 190 }),
       byName('Severity', { 'custom.cellOptions': colored, 'custom.align': 'center', mappings: [texts({ critical: ['critical', 'red'], warning: ['warning', 'orange'] })] }),
       byName('Chatbot', { 'custom.minWidth': 130 }),
-      byName('Since', { unit: 'dateTimeFromNow', 'custom.minWidth': 110 }),
+      byName('Since', { unit: 'dateTimeFromNow', 'custom.width': 145 }),
       byName('UUID', { 'custom.minWidth': 110 }),
     ],
   },
