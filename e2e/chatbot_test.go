@@ -168,27 +168,6 @@ func (c *chatbot) count(at time.Time) numbers {
 	return n
 }
 
-// arrived counts what came new in a span, whatever was deleted since.
-func (c *chatbot) arrived(from, to time.Time) numbers {
-	var n numbers
-	within := func(t time.Time) float64 {
-		if t.After(from) && !t.After(to) {
-			return 1
-		}
-		return 0
-	}
-	for _, s := range c.life {
-		n.sessions += within(s.Created)
-		if s.Lead {
-			n.leads += within(s.Modified)
-		}
-		if s.Verified {
-			n.verified += within(s.Modified)
-		}
-	}
-	return n
-}
-
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a

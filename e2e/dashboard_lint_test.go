@@ -224,7 +224,7 @@ var chatbotGauge = regexp.MustCompile(`^chatwize_(up|sessions.*|malformed_sessio
 // metric returns the name that a selector is for, or the expression of several names.
 func metric(s *parser.VectorSelector) string {
 	for _, m := range s.LabelMatchers {
-		if m.Name == labels.MetricName {
+		if m.Name == model.MetricNameLabel {
 			return m.Value
 		}
 	}
