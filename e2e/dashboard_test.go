@@ -223,6 +223,7 @@ func (w *watch) coloursAreTheSame(t *testing.T, v view, b board) {
 	few.variables = maps.Clone(v.variables)
 	if len(w.chatbots) > 2 {
 		few.choose("chatbot", w.chatbots[1].UUID, w.chatbots[2].UUID)
+		w.resolve(t, b, few)
 	}
 	for _, p := range b.panels() {
 		for _, target := range p.Targets {
@@ -434,22 +435,26 @@ func (w *watch) offersNames(t *testing.T, b board) {
 	for _, o := range v.options(t, w.server, b.variable(t, "chatbot")) {
 		names[o.value] = o.text
 	}
-	legends := map[string]string{}
-	p := b.panel(t, "Missing")
-	matrix, err := v.ask(t, w.server, p, p.Targets[0])
-	if err != nil {
-		t.Error(err)
-	}
-	for _, series := range matrix {
-		legends[string(series.Metric["chatbot"])], _ = p.display(p.Targets[0], series.Metric)
-	}
-	if len(names) != len(w.chatbots) || len(legends) != len(w.chatbots) {
-		t.Errorf("the variable offers %v, the legends have %v", names, legends)
+	if len(names) != len(w.chatbots) {
+		t.Errorf("the variable offers %v", names)
 	}
 	for _, c := range w.chatbots {
-		for _, name := range []string{names[c.UUID], legends[c.UUID]} {
-			if !slices.Contains(c.displayNames(w), name) {
-				t.Errorf("%s is called %q, want one of %q", c.UUID, name, c.displayNames(w))
+		if !slices.Contains(c.displayNames(w), names[c.UUID]) {
+			t.Errorf("the variable calls %s %q, want one of %q", c.UUID, names[c.UUID], c.displayNames(w))
+		}
+	}
+	for _, p := range b.panels() {
+		if !strings.Contains(p.Targets[0].LegendFormat, "{{slot}}") {
+			continue
+		}
+		matrix, err := v.ask(t, w.server, p, p.Targets[0])
+		if err != nil || len(matrix) > len(w.chatbots) {
+			t.Errorf("%s has %d series, %v", p.Title, len(matrix), err)
+		}
+		for _, series := range matrix {
+			i := slices.IndexFunc(w.chatbots, func(c *watchedChatbot) bool { return c.UUID == string(series.Metric["chatbot"]) })
+			if name, _ := p.display(p.Targets[0], series.Metric); !slices.Contains(w.chatbots[i].displayNames(w), name) {
+				t.Errorf("%s: %s is called %q", p.Title, series.Metric, name)
 			}
 		}
 	}

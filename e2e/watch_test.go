@@ -121,6 +121,13 @@ func newWatch(t *testing.T, chatbots []simulator.Chatbot, options watchOptions) 
 func (w *watch) everything(t *testing.T, b board, span time.Duration, to time.Time) view {
 	t.Helper()
 	v := everything(span, to)
+	w.resolve(t, b, v)
+	return v
+}
+
+// resolve sets the hidden variables.
+func (w *watch) resolve(t *testing.T, b board, v view) {
+	t.Helper()
 	var twins []string
 	for _, o := range v.options(t, w.server, b.variable(t, "twins")) {
 		twins = append(twins, o.value)
@@ -131,7 +138,6 @@ func (w *watch) everything(t *testing.T, b board, span time.Duration, to time.Ti
 		slots = append(slots, o.value)
 	}
 	v.variables["slots"] = strings.Join(slots, "|") // ${slots:pipe}
-	return v
 }
 
 func (b board) variable(t *testing.T, name string) lintVariable {
