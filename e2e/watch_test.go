@@ -83,7 +83,7 @@ func newWatch(t *testing.T, chatbots []simulator.Chatbot, options watchOptions) 
 		if output, err := write.CombinedOutput(); err != nil {
 			t.Fatalf("backfill: %v\n%s", err, output)
 		}
-		importBlocks(t, path, data)
+		importBlocks(t, path, data, "200h")
 	}
 	if len(addresses) == 0 {
 		addresses = []string{"127.0.0.1:1"} // where nothing listens
