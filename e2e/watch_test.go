@@ -152,7 +152,7 @@ func (b board) variable(t *testing.T, name string) lintVariable {
 }
 
 // demoChatbots are those of the demo.
-func demoChatbots() []simulator.Chatbot { return simulator.Demo(key, time.Now()).Chatbots }
+func demoChatbots() []simulator.Chatbot { return simulator.Demo(key, time.Now(), 0).Chatbots }
 
 // manyChatbots have eight weeks of sessions. Among their names are equal ones, and those
 // with characters that are special in queries, JSON or regular expressions. The first
