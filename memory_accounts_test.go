@@ -59,10 +59,10 @@ func TestMemoryAccounts(t *testing.T) {
 		limit int // MiB over idle
 	}{
 		{"hang in their headers", hang, 24},
-		{"hang before their body", hangAfter(""), 32},
-		{"hang in their body", hangAfter("[" + session), 32},
+		{"hang before their body", hangAfter(""), 48},
+		{"hang in their body", hangAfter("[" + session), 48},
 		{"answer a session", list(1), 48},
-		{"answer 20,000 sessions", list(20_000), 400},
+		{"answer 20,000 sessions", list(20_000), 96},
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			refuse := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
