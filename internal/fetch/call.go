@@ -286,7 +286,7 @@ func (s *Source) run(c *call) Result {
 	}
 	switch {
 	case isPaused(err):
-	case c.ctx.Err() != nil && state.succeeded && result.Took < max(minPatience, 2*state.last.Took):
+	case c.wasHurried(state, result):
 		state.took = max(state.took, result.Took) // the callers were in a hurry
 	default:
 		state.took, state.tried, state.succeeded = result.Took, begun, err == nil
@@ -308,7 +308,28 @@ func (s *Source) end(c *call, result Result) {
 	c.result = result
 	s.mutex.Lock()
 	s.remove(c)
+	s.see(c)
 	s.mutex.Unlock()
 	close(c.done)
 	c.cancel(nil)
+}
+
+// see remembers the result of a call for Known, unless it says nothing of the chatbot. It
+// needs s.mutex.
+func (s *Source) see(c *call) {
+	if errors.Is(context.Cause(c.ctx), context.Canceled) || s.Gate.isClosed() || s.needsBudget(c) {
+		return // clients disconnected, the account is gone, or anyone may have named the chatbot
+	}
+	state := s.stateOf(c.key)
+	if c.wasHurried(state, c.result) || c.result.Finished.Before(state.seen.Finished) {
+		return
+	}
+	state.seen = c.result
+	s.remember(c.key, state)
+}
+
+// wasHurried reports whether a call ended because those who waited left too early for it to
+// count as failed. The state is that of its chatbot.
+func (c *call) wasHurried(state state, result Result) bool {
+	return c.ctx.Err() != nil && state.succeeded && result.Took < max(minPatience, 2*state.last.Took)
 }

@@ -103,6 +103,23 @@ type Result struct {
 	Err error
 }
 
+// Known is what is known of a chatbot without fetching it.
+type Known struct {
+	// Result is the last outcome of a fetch, also of one that was not tried during a pause or
+	// for want of a slot. Its Finished is zero if there is none.
+	Result Result
+	// Tried is when the last fetch that was tried began, Succeeded when the last one that
+	// succeeded ended; zero if there was none.
+	Tried, Succeeded time.Time
+}
+
+// Known returns what is known of a chatbot. Nobody who was in a hurry changes it: fetches
+// that a client left do not count, nor those that had much less time than the last success.
+func (s *Source) Known(chatbot client.Chatbot) Known {
+	state := s.stateOf(client.CanonicalUUID(chatbot.UUID))
+	return Known{state.seen, state.tried, state.last.Finished}
+}
+
 // FetchAll fetches the sessions of chatbots. It returns the results, in the order of
 // chatbots, when all fetches have ended or ctx ends.
 //

@@ -10,6 +10,7 @@ import (
 // state is what is remembered of a chatbot from one fetch to the next.
 type state struct {
 	last Result // last success; its Finished is zero if there was none
+	seen Result // what those who waited for the last call got; its Finished is zero if nobody did
 
 	// The last fetch, successful or not.
 	tried     time.Time // when it began

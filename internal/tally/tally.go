@@ -121,11 +121,13 @@ func (t *Tally) Plus(other *Tally) *Tally {
 // At returns the numbers at a time by the clock of the API. The numbers of recent sessions
 // are exact when the list was read. The others spread the sessions of an hour evenly.
 func (t *Tally) At(now time.Time) Numbers {
-	return Numbers{t.Counts, ActivityOf(view{t, now}, now)}
+	v := view{t, now}
+	return Numbers{t.Counts, ActivityOf(v, now), daysOf(v, now)}
 }
 
 // Numbers is what a chatbot's sessions add up to at a time.
 type Numbers struct {
 	Counts
 	Activity
+	Days Days
 }
