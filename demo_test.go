@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"io"
+	"net"
 	"regexp"
 	"strings"
 	"testing"
@@ -46,5 +49,20 @@ func TestDemoMisses(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// The first line of the log says where the page is.
+func TestDemoPage(t *testing.T) {
+	setEnvironment(t, nil)
+	taken, err := net.Listen("tcp", "127.0.0.1:0") // it need not listen
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	var log bytes.Buffer
+	run(t.Context(), []string{"demo", "--web.listen-address=" + taken.Addr().String()}, io.Discard, &log)
+	if first, _, _ := strings.Cut(log.String(), "\n"); !strings.Contains(first, " page=http://"+taken.Addr().String()+"/ ") {
+		t.Errorf("got %s", log.String())
 	}
 }

@@ -50,9 +50,11 @@ type settings struct {
 	listen      *toolkit.FlagConfig
 	// webConfigGiven is whether --web.config.file is on the command line.
 	webConfigGiven bool
-	check          check.Command
-	backfill       backfill.Command
-	healthcheck    healthcheck.Command
+	// servesTLS is whether the web configuration has TLS.
+	servesTLS   bool
+	check       check.Command
+	backfill    backfill.Command
+	healthcheck healthcheck.Command
 
 	logLevel, logFormat string
 }

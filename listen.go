@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
@@ -30,6 +31,31 @@ func checkListenAddress(address string) error {
 		return errors.New("is not an address with a port; write it like :10113 or 127.0.0.1:10113")
 	}
 	return nil
+}
+
+// pageURL returns the address of the page for people on this machine. It is empty if there
+// is none, if it is not known before the exporter listens, or if it has a name, which may be
+// an API key in the wrong place.
+func (s *settings) pageURL() string {
+	if s.web.TelemetryPath == "/" || *s.listen.WebSystemdSocket || len(*s.listen.WebListenAddresses) == 0 {
+		return ""
+	}
+	host, port, err := net.SplitHostPort((*s.listen.WebListenAddresses)[0])
+	if number, _ := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
+		return ""
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case host == "", host == "localhost", err == nil && ip.IsUnspecified():
+		host = "localhost"
+	case err != nil || ip.Zone() != "":
+		return ""
+	}
+	scheme := "http"
+	if s.servesTLS {
+		scheme = "https"
+	}
+	return (&url.URL{Scheme: scheme, Host: net.JoinHostPort(host, port), Path: "/"}).String()
 }
 
 // listenProblem returns why the exporter cannot listen, and what to do about it. It

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -40,5 +41,34 @@ func TestListenProblem(t *testing.T) {
 				t.Errorf("got %q, %q", problem, hint)
 			}
 		})
+	}
+}
+
+// The log says where the page is, if that is known.
+func TestPageURL(t *testing.T) {
+	for _, test := range []struct {
+		arguments, want string
+		tls             bool
+	}{
+		{"", "http://localhost:10113/", false},
+		{"--web.listen-address=0.0.0.0:80", "http://localhost:80/", false},
+		{"--web.listen-address=[::]:443", "https://localhost:443/", true},
+		{"--web.listen-address=[::1]:1", "http://[::1]:1/", false},
+		{"--web.listen-address=192.0.2.1:1 --web.listen-address=:2", "http://192.0.2.1:1/", false},
+		{"--web.listen-address=localhost:1", "http://localhost:1/", false},
+		{"--web.listen-address=:0", "", false},
+		{"--web.listen-address=vsock://:1", "", false},
+		{"--web.listen-address=" + key + ":1", "", false},
+		{"--web.listen-address=[fe80::1%" + key + "]:1", "", false},
+		{"--web.telemetry-path=/", "", false},
+	} {
+		s, err := parse(strings.Fields(test.arguments), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.servesTLS = test.tls
+		if got := s.pageURL(); got != test.want {
+			t.Errorf("%s: got %q, want %q", test.arguments, got, test.want)
+		}
 	}
 }

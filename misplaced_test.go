@@ -202,6 +202,7 @@ func TestKeyAsName(t *testing.T) {
 			rotate(digits) // the account refuses it
 			e.get(t, "/metrics")
 			e.log.take()
+			time.Sleep(time.Second) // until there is a new page for people
 			page = pages()
 			contains(t, page, `chatbot="`+desk+`",name="<key>"`)
 			probed, err := http.Get(e.url + "/probe?target=" + digits)

@@ -38,7 +38,11 @@ func serve(ctx context.Context, settings *settings, manager *accounts.Manager, l
 		return err
 	}
 	server := newServer(handler, slog.NewLogLogger(newLimitedHandler(slogger.Handler()), slog.LevelWarn))
-	level.Info(logger).Log(append([]any{"msg", "Starting " + program, "version", version.Info()}, shown(manager.Current())...)...)
+	starting := []any{"msg", "Starting " + program}
+	if page := settings.pageURL(); page != "" {
+		starting = append(starting, "page", page)
+	}
+	level.Info(logger).Log(append(append(starting, "version", version.Info()), shown(manager.Current())...)...)
 
 	defer onHangup(settings.hangup(ctx, manager, logger))()
 	ctx, cancel := context.WithCancel(ctx)

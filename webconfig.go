@@ -50,7 +50,7 @@ func (s *settings) readWebConfig() (config toolkit.Config, err error) {
 }
 
 // checkWebConfig returns an error if the file of --web.config.file cannot be used. It
-// logs a warning if the file leaves everyone in.
+// logs a warning if the file leaves everyone in, and notes whether it has TLS.
 func (s *settings) checkWebConfig(logger log.Logger) error {
 	file := *s.listen.WebConfigFile
 	if file == "" {
@@ -67,7 +67,8 @@ func (s *settings) checkWebConfig(logger log.Logger) error {
 	if err := toolkit.Validate(file); err != nil {
 		return invalidWebConfig(err)
 	}
-	if len(config.Users) == 0 && !config.TLSConfig.IsEnabled() {
+	s.servesTLS = config.TLSConfig.IsEnabled()
+	if len(config.Users) == 0 && !s.servesTLS {
 		level.Warn(logger).Log("msg", "The web configuration has no users and no TLS: everyone who can connect can read the metrics",
 			"hint", "write basic_auth_users or tls_server_config into the file")
 	}

@@ -324,6 +324,9 @@ func (s *Source) see(c *call) {
 	if c.wasHurried(state, c.result) || c.result.Finished.Before(state.seen.Finished) {
 		return
 	}
+	if isPaused(c.result.Err) && PausedUntil(c.result.Err).Equal(PausedUntil(state.seen.Err)) {
+		return // the answer that began the pause says more
+	}
 	state.seen = c.result
 	s.remember(c.key, state)
 }

@@ -45,15 +45,22 @@ func TestKnown(t *testing.T) {
 		}
 
 		answers[uuid] = answer{err: &client.Error{Reason: client.ServerError, Status: http.StatusServiceUnavailable, RetryAfter: time.Minute}}
-		source.FetchAll(t.Context(), []client.Chatbot{shop})
 		tried := time.Now()
-		if got := known(); fetch.StatusOf(got.Result.Err) != http.StatusServiceUnavailable || !got.Succeeded.Equal(ended) || !got.Tried.Equal(tried) {
-			t.Errorf("after a failure: got %+v", got)
+		for _, when := range []string{"after a failure", "during the pause"} {
+			source.FetchAll(t.Context(), []client.Chatbot{shop})
+			if got := known(); fetch.StatusOf(got.Result.Err) != http.StatusServiceUnavailable || !got.Succeeded.Equal(ended) || !got.Tried.Equal(tried) {
+				t.Errorf("%s: got %+v", when, got)
+			}
+			time.Sleep(10 * time.Second)
 		}
-		time.Sleep(10 * time.Second)
-		source.FetchAll(t.Context(), []client.Chatbot{shop})
-		if got := known(); fetch.ReasonOf(got.Result.Err) != client.ServerError || !got.Result.Finished.Equal(time.Now()) || !got.Tried.Equal(tried) {
-			t.Errorf("during a pause: got %+v", got)
+
+		answers[uuid] = answer{err: &client.Error{Reason: client.RateLimited, Status: http.StatusTooManyRequests, RetryAfter: time.Minute}}
+		time.Sleep(time.Minute)
+		source.FetchAll(t.Context(), []client.Chatbot{{UUID: "b"}, shop})
+		other := client.Chatbot{UUID: "c"}
+		source.FetchAll(t.Context(), []client.Chatbot{other})
+		if got := source.Known(other); fetch.ReasonOf(got.Result.Err) != client.RateLimited || !got.Tried.IsZero() {
+			t.Errorf("another one, during a pause of the account: got %+v", got)
 		}
 	})
 }

@@ -1,7 +1,6 @@
 package tally_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -58,7 +57,7 @@ func TestRandomDays(t *testing.T) {
 				}
 			}
 			if got := sum.At(now).Days; got != want {
-				t.Error(fmt.Sprintf("seed %d, %v later:\ngot  %v\nwant %v", seed, after, got, want))
+				t.Errorf("seed %d, %v later:\ngot  %v\nwant %v", seed, after, got, want)
 			}
 		}
 	}

@@ -58,8 +58,8 @@ const (
 	reloadPath    = "/-/reload"
 )
 
-// maxOthers is the maximum number of requests at a time for the landing page and for
-// service discovery together.
+// maxOthers is the maximum number of requests at a time for the overview and for service
+// discovery together.
 const maxOthers = 40
 
 // limiters return the limiters of the metrics, of probes and of the other pages.
@@ -101,11 +101,11 @@ func NewHandler(config Config) (http.Handler, error) {
 	get(healthyPath, http.HandlerFunc(serveOK))
 	get(readyPath, http.HandlerFunc(serveOK))
 	if config.TelemetryPath != "/" {
-		landing, err := newLandingPage(config.Options, config.Accounts().Named())
+		overview, err := newOverview(config)
 		if err != nil {
 			return nil, err
 		}
-		get(exactly("/"), limitOthers(landing))
+		get(exactly("/"), limitOthers(compressed(overview)))
 	}
 	return limitCallers(mux), nil
 }

@@ -22,7 +22,6 @@ import (
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/version"
 	"go.uber.org/goleak"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
@@ -167,31 +166,8 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-// The landing page says what is served, with its address, and links to nothing else.
-func TestLandingPage(t *testing.T) {
-	for probeOnly, shows := range map[bool]string{false: "of all chatbots and of the exporter", true: "of the exporter"} {
-		handler := newDiscoveringHandler(t, probeOnly, func() (*client.ChatbotsResponse, error) { return &client.ChatbotsResponse{Chatbots: nil}, nil })
-		page := get(handler, "GET", "/", nil).Body.String()
-		for _, want := range []string{
-			"<title>Chatwize exporter</title>", "Prometheus exporter for Chatwize chatbots", "Version: " + version.Info(),
-			`<a href="metrics">Metrics</a>: ` + shows + "<",
-			`<a href="sd">Service discovery</a>: all chatbots`,
-			`<a href="probe">Probe</a>: metrics of one chatbot`,
-			`<a href="-/healthy">Healthy</a>: `,
-			`<a href="-/ready">Ready</a>: `,
-		} {
-			if !strings.Contains(html.UnescapeString(page), want) {
-				t.Errorf("%s is missing in\n%s", want, page)
-			}
-		}
-		if links := strings.Count(page, "href="); links != 5 || strings.Contains(page, "/debug/") {
-			t.Errorf("%d links in\n%s", links, page)
-		}
-	}
-}
-
 // The path of the metrics is escaped. The link leads to it, also behind a path prefix.
-func TestLandingPageEscapes(t *testing.T) {
+func TestOverviewLink(t *testing.T) {
 	base, err := url.Parse("http://proxy.example/prefix/")
 	if err != nil {
 		t.Fatal(err)
