@@ -34,6 +34,10 @@ dashboard: ## Write dashboards/chatwize.json and its copy in the Kubernetes mani
 	node dashboards/chatwize.mjs
 	scripts/manifests
 
+.PHONY: page-picture
+page-picture: ## Redraw docs/page.png, the picture of the page (Chromium).
+	cd e2e && GOFLAGS=-ldflags=-X=$(STAMP).Version=$(VERSION) go test -count 1 -run 'TestPage$$' . -args -page=$(CURDIR)/docs/page.png
+
 .PHONY: schema-check
 schema-check: ## Check the dashboard against Grafana's types (npm).
 	e2e/schema/check

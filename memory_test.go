@@ -249,6 +249,8 @@ func TestMemoryCallers(t *testing.T) {
 			measure("2,000 connections that scrape:", func() { e.together(t, 2000, "10", 0) })
 			measure("50 readers of 512 bytes a second:", func() { e.together(t, 50, "10", 3*time.Second) })
 			measure("50, with different timeouts:", func() { e.together(t, 50, "", 3*time.Second) })
+			measure("500 readers of the page:", func() { e.request(t, 500, "/", "10", 0) })
+			measure("500 slow readers of the page:", func() { e.request(t, 500, "/", "10", 3*time.Second) })
 			measure("500 slow readers of probes:", func() { e.request(t, 500, "/probe?target="+uuid(0), "10", 3*time.Second) })
 			time.Sleep(time.Second)
 			contains(t, e.get(t, "/metrics"), last)
