@@ -286,7 +286,7 @@ func (s *Source) run(c *call) Result {
 	}
 	switch {
 	case isPaused(err):
-	case c.wasHurried(state, result):
+	case c.ctx.Err() != nil && state.succeeded && result.Took < max(minPatience, 2*state.last.Took):
 		state.took = max(state.took, result.Took) // the callers were in a hurry
 	default:
 		state.took, state.tried, state.succeeded = result.Took, begun, err == nil
@@ -321,7 +321,8 @@ func (s *Source) see(c *call) {
 		return // clients disconnected, the account is gone, or anyone may have named the chatbot
 	}
 	state := s.stateOf(c.key)
-	if c.wasHurried(state, c.result) || c.result.Finished.Before(state.seen.Finished) {
+	hurried := c.ctx.Err() != nil && s.hasSucceeded(c.key) && c.result.Finished.Sub(c.begun) < minPatience
+	if hurried || c.result.Finished.Before(state.seen.Finished) {
 		return
 	}
 	if isPaused(c.result.Err) && PausedUntil(c.result.Err).Equal(PausedUntil(state.seen.Err)) {
@@ -329,10 +330,4 @@ func (s *Source) see(c *call) {
 	}
 	state.seen = c.result
 	s.remember(c.key, state)
-}
-
-// wasHurried reports whether a call ended because those who waited left too early for it to
-// count as failed. The state is that of its chatbot.
-func (c *call) wasHurried(state state, result Result) bool {
-	return c.ctx.Err() != nil && state.succeeded && result.Took < max(minPatience, 2*state.last.Took)
 }

@@ -44,6 +44,13 @@ func TestKnown(t *testing.T) {
 			t.Errorf("after callers left: got %+v", got)
 		}
 
+		patient, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		source.FetchAll(patient, []client.Chatbot{shop})
+		if got := known(); fetch.ReasonOf(got.Result.Err) != client.Timeout {
+			t.Errorf("after a timeout: got %+v", got)
+		}
+
 		answers[uuid] = answer{err: &client.Error{Reason: client.ServerError, Status: http.StatusServiceUnavailable, RetryAfter: time.Minute}}
 		tried := time.Now()
 		for _, when := range []string{"after a failure", "during the pause"} {
@@ -72,6 +79,21 @@ func TestKnownUnverified(t *testing.T) {
 		source.FetchUnverified(t.Context(), client.Chatbot{UUID: "a"})
 		if got := source.Known(client.Chatbot{UUID: "a"}); got.Result != (fetch.Result{}) {
 			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+// It is known whether a fetch would be one.
+func TestKnownCached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := newSource(api{}, 1, prometheus.NewRegistry(), log.NewNopLogger(), func(o *fetch.SourceOptions) { o.CacheTTL = time.Hour })
+		a := client.Chatbot{UUID: "a"}
+		source.FetchAll(t.Context(), []client.Chatbot{a})
+		for _, want := range []bool{true, false} {
+			if got := source.Known(a); got.Cached != want {
+				t.Errorf("got %+v", got)
+			}
+			time.Sleep(time.Hour)
 		}
 	})
 }

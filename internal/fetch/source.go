@@ -111,13 +111,17 @@ type Known struct {
 	// Tried is when the last fetch that was tried began, Succeeded when the last one that
 	// succeeded ended; zero if there was none.
 	Tried, Succeeded time.Time
+	// Cached reports whether [Source.FetchAll] would not fetch.
+	Cached bool
 }
 
-// Known returns what is known of a chatbot. Nobody who was in a hurry changes it: fetches
-// that a client left do not count, nor those that had much less time than the last success.
+// Known returns what is known of a chatbot. Clients that disconnected do not change it. Nor do
+// those that wait for less than a second, once a fetch succeeded.
 func (s *Source) Known(chatbot client.Chatbot) Known {
-	state := s.stateOf(client.CanonicalUUID(chatbot.UUID))
-	return Known{state.seen, state.tried, state.last.Finished}
+	key := client.CanonicalUUID(chatbot.UUID)
+	state := s.stateOf(key)
+	_, cached := s.cached(key)
+	return Known{state.seen, state.tried, state.last.Finished, cached}
 }
 
 // FetchAll fetches the sessions of chatbots. It returns the results, in the order of

@@ -203,7 +203,7 @@ func dueOf(chatbots []listed, now time.Time) map[*accounts.Account][]client.Chat
 	}
 	var due []candidate
 	for _, chatbot := range chatbots {
-		if known := chatbot.known(); now.Sub(known.Tried) >= dueAfter {
+		if known := chatbot.known(); !known.Cached && now.Sub(known.Tried) >= dueAfter {
 			due = append(due, candidate{chatbot, known.Result.Finished})
 		}
 	}
