@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 	"helm.sh/helm/v3/pkg/engine"
 	helmlint "helm.sh/helm/v3/pkg/lint"
 	"helm.sh/helm/v3/pkg/lint/support"
+	core "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -122,6 +124,12 @@ func TestHelmValues(t *testing.T) {
 		t.Errorf("the demo is %+v", demo)
 	}
 
+	accounts := helm(t, "x", "accounts: true\n").deployment.Spec.Template.Spec.Containers[0]
+	if v := accounts.Env[0]; v.Name != "CHATWIZE_CONFIG_FILE" || v.Value != accounts.VolumeMounts[0].MountPath+"/accounts.yml" ||
+		slices.ContainsFunc(accounts.Env, func(v core.EnvVar) bool { return v.Name == "CHATWIZE_TOKEN_FILE" }) {
+		t.Errorf("several accounts: the environment is %v", accounts.Env)
+	}
+
 	set := helm(t, "x", `
 url: https://app.gpt-trainer.com
 chatbots: [a=Shop, b]
@@ -186,6 +194,7 @@ func TestKubernetesSchemas(t *testing.T) {
 	all := map[string][][]byte{
 		"chart": rendered(t, "x", ""), "chart for OpenShift": rendered(t, "x", openShiftValues(t)),
 		"chart with TLS": rendered(t, "x", "webConfigSecret: web\n"), "chart of the demo": rendered(t, "x", "demo: true\n"),
+		"chart of several accounts": rendered(t, "x", "accounts: true\n"),
 	}
 	for _, name := range []string{"base", "probe", "another", "openshift"} {
 		all[name] = kustomized(t, name)
