@@ -19,7 +19,12 @@ import (
 // understand it with these variables.
 func compose(t *testing.T, environment ...string) *types.Project {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{"../deploy/compose/compose.yaml"}, cli.WithEnv(environment))
+	return composeOf(t, []string{"../deploy/compose/compose.yaml"}, environment...)
+}
+
+func composeOf(t *testing.T, files []string, environment ...string) *types.Project {
+	t.Helper()
+	options, err := cli.NewProjectOptions(files, cli.WithEnv(environment))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,6 +33,22 @@ func compose(t *testing.T, environment ...string) *types.Project {
 		t.Fatal(err)
 	}
 	return project
+}
+
+// Two simulated accounts instead of one; all else is the same.
+func TestComposeSeveralAccounts(t *testing.T) {
+	t.Parallel()
+	one := compose(t)
+	several := composeOf(t, []string{"../deploy/compose/compose.yaml", "../deploy/compose/accounts.yaml"})
+	if got := []string(several.Services["exporter"].Command); !slices.Equal(got, []string{"demo", "--accounts=2"}) {
+		t.Errorf("the command is %q", got)
+	}
+	exporter := several.Services["exporter"]
+	exporter.Command = one.Services["exporter"].Command
+	several.Services["exporter"] = exporter
+	if !reflect.DeepEqual(several.Services, one.Services) {
+		t.Error("other settings differ, too")
+	}
 }
 
 func TestComposeAccounts(t *testing.T) {

@@ -196,7 +196,7 @@ func TestKubernetesSchemas(t *testing.T) {
 		"chart with TLS": rendered(t, "x", "webConfigSecret: web\n"), "chart of the demo": rendered(t, "x", "demo: true\n"),
 		"chart of several accounts": rendered(t, "x", "accounts: true\n"),
 	}
-	for _, name := range []string{"base", "probe", "another", "openshift"} {
+	for _, name := range []string{"base", "probe", "another", "openshift", "accounts"} {
 		all[name] = kustomized(t, name)
 	}
 	for name, contents := range all {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -220,6 +222,54 @@ func TestKubernetesOpenShift(t *testing.T) {
 	security.RunAsUser, security.RunAsGroup, security.FSGroup = nil, nil, nil
 	if !reflect.DeepEqual(made, base) {
 		t.Errorf("the manifests differ:\n%+v\n%+v", made, base)
+	}
+}
+
+// The accounts are in a ConfigMap, their keys in the secret, and the exporter finds both.
+func TestKubernetesAccounts(t *testing.T) {
+	t.Parallel()
+	var deployment apps.Deployment
+	var accounts core.ConfigMap
+	for _, content := range kustomized(t, "accounts") {
+		switch {
+		case strings.Contains(string(content), "kind: Deployment"):
+			decode(t, content, &deployment)
+		case strings.Contains(string(content), "accounts.yml: |"):
+			decode(t, content, &accounts)
+		}
+	}
+	pod := deployment.Spec.Template.Spec
+	environment, folders := map[string]string{}, map[string]string{}
+	for _, variable := range pod.Containers[0].Env {
+		environment[variable.Name] = variable.Value
+	}
+	for _, mount := range pod.Containers[0].VolumeMounts {
+		folders[mount.Name] = mount.MountPath
+	}
+	for _, volume := range pod.Volumes {
+		if volume.ConfigMap != nil && volume.ConfigMap.Name != accounts.Name {
+			t.Errorf("the volume is %s, the ConfigMap %s", volume.ConfigMap.Name, accounts.Name)
+		}
+	}
+	if _, given := environment["CHATWIZE_TOKEN_FILE"]; given || environment["CHATWIZE_CONFIG_FILE"] != folders["accounts"]+"/accounts.yml" {
+		t.Errorf("the environment is %v, the folders are %v", environment, folders)
+	}
+	// The same file, with keys in another folder, is accepted.
+	folder := t.TempDir()
+	for _, name := range []string{"acme", "bolt"} {
+		if err := os.WriteFile(filepath.Join(folder, name+".key"), []byte("key-of-"+name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if strings.Count(accounts.Data["accounts.yml"], folders["key"]+"/") != 2 {
+		t.Errorf("not all keys are in %s:\n%s", folders["key"], accounts.Data["accounts.yml"])
+	}
+	file := filepath.Join(folder, "accounts.yml")
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(accounts.Data["accounts.yml"], folders["key"], folder)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if output, err := exec.CommandContext(t.Context(), exporter, "--config.file="+file, "--config.check").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, output)
 	}
 }
 
