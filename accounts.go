@@ -25,15 +25,8 @@ const configFlag = "--config.file (CHATWIZE_CONFIG_FILE)"
 // warning if a key is sent unencrypted.
 func (s *settings) newManager(ctx context.Context, logger log.Logger) (*accounts.Manager, error) {
 	s.account.Buffers = &client.Buffers{}
-	load := s.loadAccount
-	switch {
-	case s.command == demoCommand:
-		load = func(context.Context) ([]accounts.Config, error) { return s.demo, nil }
-	case s.configFile != "":
-		load = s.loadFile
-	}
 	manager := accounts.NewManager(func(ctx context.Context) ([]accounts.Config, error) {
-		configs, err := load(ctx)
+		configs, err := s.load(ctx)
 		if err == nil {
 			err = s.checkMisplaced()
 		}
@@ -46,6 +39,18 @@ func (s *settings) newManager(ctx context.Context, logger log.Logger) (*accounts
 		return configs, nil
 	}, logger)
 	return manager, manager.Reload(ctx)
+}
+
+// load returns the accounts of the settings.
+func (s *settings) load(ctx context.Context) ([]accounts.Config, error) {
+	switch {
+	case s.command == demoCommand:
+		return s.demo, nil
+	case s.configFile != "":
+		return s.loadFile(ctx)
+	default:
+		return s.loadAccount(ctx)
+	}
 }
 
 // staleAge is the age of numbers at which ChatwizeNumbersOld fires.

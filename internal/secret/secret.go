@@ -83,7 +83,7 @@ func (k *Keys) forget() {
 // addForms needs k.mutex.
 func (k *Keys) addForms(key string) {
 	for _, form := range append(formsOf(key), formsOf(key[:min(enough, len(key))])...) {
-		forms := append(k.forms[startOf(form)], form)
+		forms := slices.Concat(k.forms[startOf(form)], []string{form})
 		slices.SortFunc(forms, func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) })
 		k.forms[startOf(form)] = slices.Compact(forms)
 	}
