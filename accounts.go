@@ -72,13 +72,20 @@ func (s *settings) warn(config accounts.Config, logger log.Logger) {
 	}
 }
 
-// loadFile returns the accounts of the configuration file.
-func (s *settings) loadFile(ctx context.Context) ([]accounts.Config, error) {
-	configs, err := accounts.ReadFile(ctx, s.configFile, s.account)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", configFlag, err)
+// load returns the accounts: simulated ones, those of the file, or that of the flags.
+func (s *settings) load(ctx context.Context) ([]accounts.Config, error) {
+	switch {
+	case s.command == demoCommand:
+		return s.demo, nil
+	case s.configFile != "":
+		configs, err := accounts.ReadFile(ctx, s.configFile, s.account)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", configFlag, err)
+		}
+		return configs, nil
+	default:
+		return s.loadAccount(ctx)
 	}
-	return configs, nil
 }
 
 // loadAccount returns the account of the flags, after it has read the key once.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -114,6 +115,13 @@ func TestParse(t *testing.T) {
 			listen: ":1",
 			want: with(func(s *settings) {
 				s.account.Timeout, s.tokenFile, s.web.ProbeOnly, s.logLevel = time.Millisecond, "the key.txt", true, "warn"
+			}),
+		},
+		"accounts": {
+			environment: []string{"CHATWIZE_CONFIG_FILE=a.yml", "CHATWIZE_INCLUDE=Shop.*", "CHATWIZE_EXCLUDE=Test.*"}, arguments: []string{"check", "--account=acme", "--account=bolt", "--config.check"},
+			want: with(func(s *settings) {
+				s.command, s.check, s.configFile, s.configCheck, s.only = checkCommand, check.Command{Format: "table"}, "a.yml", true, []string{"acme", "bolt"}
+				s.account.Include, s.account.Exclude = regexp.MustCompile("^(?s:Shop.*)$"), regexp.MustCompile("^(?s:Test.*)$")
 			}),
 		},
 		"demo":        {arguments: []string{"--chatwize.concurrency=1", "demo"}, want: with(func(s *settings) { s.command, s.account.Concurrency, s.demoSize = demoCommand, 1, 1 })},

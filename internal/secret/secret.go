@@ -83,9 +83,10 @@ func (k *Keys) forget() {
 // addForms needs k.mutex.
 func (k *Keys) addForms(key string) {
 	for _, form := range append(formsOf(key), formsOf(key[:min(enough, len(key))])...) {
-		forms := slices.Concat(k.forms[startOf(form)], []string{form})
-		slices.SortFunc(forms, func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) })
-		k.forms[startOf(form)] = slices.Compact(forms)
+		start := startOf(form)
+		k.forms[start] = append(k.forms[start], form)
+		slices.SortFunc(k.forms[start], func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) })
+		k.forms[start] = slices.Compact(k.forms[start])
 	}
 }
 
