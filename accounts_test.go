@@ -10,7 +10,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -396,4 +398,55 @@ func TestThousandReloads(t *testing.T) {
 	if err := manager.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// What goes wrong in one account touches no other.
+func TestAccountsApart(t *testing.T) {
+	faults := map[string]http.HandlerFunc{
+		"hangs":   func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"refuses": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) },
+		"limits": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "600")
+			w.WriteHeader(http.StatusTooManyRequests)
+		},
+		"floods": func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, "[{}")
+			for r.Context().Err() == nil {
+				if _, err := io.WriteString(w, strings.Repeat(",{}", 1<<16)); err != nil {
+					return
+				}
+			}
+		},
+		"works": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "[{}]") },
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		faults[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer key-that-")](w, r)
+	}))
+	defer server.Close()
+	a := newAgency(t)
+	a.api = server.URL
+	var names []string
+	for name := range faults {
+		a.write(t, name+".key", "key-that-"+name)
+		names = append(names, name+", chatbots: [{uuid: "+uuid(0)+"}, {uuid: "+uuid(1)+", name: One}]")
+	}
+	a.writeAccounts(t, names...)
+	e := start(t, nil, "--config.file="+a.file, "--chatwize.concurrency=1")
+	for range 2 {
+		page := e.get(t, "/metrics", "X-Prometheus-Scrape-Timeout-Seconds", "2")
+		for name, reason := range map[string]string{
+			"hangs": "timeout", "refuses": "unauthorized", "limits": "rate_limited", "floods": "timeout",
+		} {
+			contains(t, page, `chatwize_fetch_failure_info{account="`+name+`",chatbot="`+uuid(0)+`",reason="`+reason+`"} 1`)
+		}
+		for i := range 2 {
+			contains(t, page, `chatwize_sessions{account="works",chatbot="`+uuid(i)+`"} 1`)
+			took := regexp.MustCompile(`chatwize_fetch_duration_seconds\{account="works",chatbot="` + uuid(i) + `"\} (\S+)`).FindStringSubmatch(page)
+			if seconds, err := strconv.ParseFloat(took[1], 64); err != nil || seconds > 1 {
+				t.Errorf("a chatbot of the account that works took %s s", took[1])
+			}
+		}
+	}
+	e.stop()
+	contains(t, e.log.String(), `account=hangs msg="fetching the sessions failed"`, `account=limits msg="fetching the sessions failed"`)
 }
