@@ -41,18 +41,6 @@ func (s *settings) newManager(ctx context.Context, logger log.Logger) (*accounts
 	return manager, manager.Reload(ctx)
 }
 
-// load returns the accounts of the settings.
-func (s *settings) load(ctx context.Context) ([]accounts.Config, error) {
-	switch {
-	case s.command == demoCommand:
-		return s.demo, nil
-	case s.configFile != "":
-		return s.loadFile(ctx)
-	default:
-		return s.loadAccount(ctx)
-	}
-}
-
 // staleAge is the age of numbers at which ChatwizeNumbersOld fires.
 const staleAge = 15 * time.Minute
 
