@@ -131,7 +131,7 @@ func (h *scrapeHandler) gather(results []fetched, own []*dto.MetricFamily, ownEr
 	return withoutDuplicates(slices.Concat(ofChatbots, ofOthers)), errors.Join(append(errs, err, otherErr)...)
 }
 
-// serveProbe serves the metrics of one chatbot.
+// serveProbe serves the metrics of one chatbot and, if it has a name, of its account.
 func (h *scrapeHandler) serveProbe(w http.ResponseWriter, r *http.Request) {
 	set, query := h.Accounts(), r.URL.Query()
 	target, err := targetOf(set, query)
@@ -169,8 +169,13 @@ func (h *scrapeHandler) serveProbe(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Err() != nil || account.Removed() {
 			return nil, nil //nolint:nilerr // the client has disconnected, or the account is gone
 		}
+		if account.Name == "" {
+			return families, err
+		}
 		addAccount(families, account.Name)
-		return families, err
+		api, apiErr := account.Metrics.Gather()
+		merged, mergeErr := merge(families, api)
+		return merged, errors.Join(err, apiErr, mergeErr)
 	}).ServeHTTP(w, r)
 }
 
