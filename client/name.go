@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxName is the maximum length of a chatbot's name in characters.
-const maxName = 128
+// MaxName is the maximum length of a chatbot's name in characters.
+const MaxName = 128
 
 // CleanName returns the name of a chatbot as it is shown: without white space around it, at
 // most 128 characters, control characters and what is not UTF-8 replaced by U+FFFD.
@@ -15,7 +15,7 @@ func CleanName(name string) string {
 	var clean strings.Builder
 	n := 0
 	for _, r := range strings.TrimSpace(name) {
-		if n == maxName {
+		if n == MaxName {
 			break
 		}
 		n++

@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
@@ -21,7 +22,7 @@ func (d hidingDirectory) Chatbots(ctx context.Context) ([]client.Chatbot, error)
 	chatbots, err := d.Directory.Chatbots(ctx)
 	chatbots = slices.Clone(chatbots) // others use the same list
 	for i := range chatbots {
-		chatbots[i].Name = d.keys.Hide(chatbots[i].Name)
+		chatbots[i].Name = d.hide(chatbots[i].Name)
 	}
 	return chatbots, err
 }
@@ -37,6 +38,14 @@ func (d hidingDirectory) Chatbot(ctx context.Context, uuid string) (client.Chatb
 		return client.Chatbot{}, fetch.Unlisted
 	}
 	chatbot, standing := d.Directory.Chatbot(ctx, uuid)
-	chatbot.Name = d.keys.Hide(chatbot.Name)
+	chatbot.Name = d.hide(chatbot.Name)
 	return chatbot, standing
+}
+
+// hide returns a name that holds no key, and no part of one if it was cut.
+func (d hidingDirectory) hide(name string) string {
+	if utf8.RuneCountInString(name) < client.MaxName {
+		return d.keys.Hide(name)
+	}
+	return d.keys.HideEnd(name)
 }

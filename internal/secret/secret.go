@@ -145,6 +145,26 @@ func (k *Keys) Hide(text string) string {
 	return shown.String() + text[rest:]
 }
 
+// HideEnd is like Hide, for text that may have been cut: it also hides the start of a key,
+// of four bytes or more, at the end.
+func (k *Keys) HideEnd(text string) string {
+	text = k.Hide(text)
+	k.mutex.RLock()
+	defer k.mutex.RUnlock()
+	longest := 0
+	for _, key := range k.keys {
+		for n := min(len(key), len(text), enough); n >= 4 && n > longest; n-- {
+			if strings.EqualFold(text[len(text)-n:], key[:n]) {
+				longest = n
+			}
+		}
+	}
+	if longest == 0 {
+		return text
+	}
+	return text[:len(text)-longest] + hidden
+}
+
 // keyAt returns the length of the key at the start of text, 0 if there is none. What follows
 // the key, to the end of the word, is part of it.
 func (k *Keys) keyAt(text string) int {

@@ -99,3 +99,22 @@ func BenchmarkHide(b *testing.B) {
 		keys.Hide("Support of the web shop")
 	}
 }
+
+// The start of a key at the end of a text that was cut is hidden.
+func TestHideEnd(t *testing.T) {
+	const key = "Wrong-place-0815-and-more"
+	var keys secret.Keys
+	if got := keys.HideEnd("Shop"); got != "Shop" {
+		t.Errorf("without a key: got %s", got)
+	}
+	keys.Add(key)
+	keys.Add("other-key-0815")
+	for text, want := range map[string]string{
+		"": "", "Shop": "Shop", "Wro": "Wro", "x Wron": "x <key>", "x wrong-place-08": "x <key>",
+		"x " + key: "x <key>", "x " + key[:20]: "x <key>", "Wrong way": "Wrong way", "Wrong": "<key>", "an other-k": "an <key>",
+	} {
+		if got := keys.HideEnd(text); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
+}
