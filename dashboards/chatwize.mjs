@@ -23,11 +23,11 @@ const missing = `max by (chatbot) (min by (__name__, chatbot) ({__name__=~"chatw
 // twinned adds a part of the UUID for chatbots whose name another has too.
 const twinned = (query) => `label_replace(${query}, "twin", " $1", "chatbot", "($twins).*")`;
 // named adds the name that a chatbot has at the end of the range. The last step may be a day before that end, so names are
-// looked for until 23 hours after it. Before the first scrape, there are none: the UUID is the name.
+// looked for from an hour before it until a day after it. Before the first scrape, there are none: the UUID is the name.
 // It also adds which of all chatbots it is: the variable slots is (UUID)|(UUID)|…, so that as many commas come before the
 // UUID in the label slot as other chatbots. Colours go by that: those of Grafana's palettes go by position, and are alike.
 const colors = ['#5794F2', '#FF9830', '#4FA24A', '#E02F44', '#B877D9', '#E0B400', '#2FB8C4', '#FF85C0', '#9C6B4A', '#9FA7B3', '#A8D95F', '#147D78'];
-const names = `last_over_time(chatwize_chatbot_info{${ofJob}}[1d] @ end() offset -23h)`;
+const names = `last_over_time(chatwize_chatbot_info{${ofJob}}[25h] @ end() offset -1d)`;
 const slots = colors.map((_, i) => `$${i + 1}`).join();
 const named = (query) => `label_replace(${twinned(`(topk by (chatbot) (1, max by (chatbot, name) (${names}))`
   + ` or on (chatbot) label_replace(group by (chatbot) (chatwize_sessions{${ofJob}}), "name", "$1", "chatbot", "(.+)"))`)},`

@@ -56,7 +56,7 @@ func TestVictoriaMetrics(t *testing.T) {
 	s.server = &server{API: client(alerts)}
 	a := s.account
 	lasting := []firing{
-		{alert: "ChatwizeNoNewSession", chatbot: a.vanished, says: "no new session for 2d"},
+		{alert: "ChatwizeNoNewSession", chatbot: a.vanished, says: "no new session for "},
 		{alert: "ChatwizeLeadsStopped", chatbot: a.mute, says: "lead form"},
 		{alert: "ChatwizeVerificationsStopped", chatbot: a.mute, says: "signing of identities"},
 	}

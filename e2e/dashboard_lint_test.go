@@ -461,7 +461,7 @@ var lintRules = map[string]lintRule{
 				var back time.Duration
 				switch n := node.(type) {
 				case *parser.MatrixSelector:
-					back = n.Range
+					back = n.Range + n.VectorSelector.(*parser.VectorSelector).OriginalOffset
 				case *parser.SubqueryExpr:
 					back = n.Range + max(0, n.OriginalOffset)
 				case *parser.VectorSelector:
@@ -716,7 +716,7 @@ func TestDashboardLintFinds(t *testing.T) {
 		{"target-instant", `"range": true`, `"instant": true`},
 		{"target-short", `"expr": "sum(`, `"expr": "sum(` + strings.Repeat(" ", 800)},
 		{"target-lookback", `}[1d]`, `}[25h]`},
-		{"target-lookback", `}[1d] @ end()`, `}[2d] @ end()`},
+		{"target-lookback", `}[25h] @ end()`, `}[50h] @ end()`},
 		{"target-lookback", `window=\"7d\"}[1h]`, `window=\"7d\"}[1h] offset 1w`},
 		{"panel-says-why-empty", `"noValue": "–"`, `"noValue": ""`},
 		{"panel-says-why-empty", `"id": "noValue"`, `"id": "unit"`},

@@ -41,14 +41,35 @@ func (s *Set) Find(name string) (*Account, bool) {
 	return s.Accounts[i], true
 }
 
-// Having returns the accounts that list a chatbot, asked side by side.
+// othersPatience is how long a lookup waits for the lists of other accounts when one has the
+// chatbot.
+const othersPatience = 100 * time.Millisecond
+
+// Having returns the accounts that list a chatbot, asked side by side. Once one has it, it
+// does not wait for lists that hang.
 func (s *Set) Having(ctx context.Context, uuid string) []*Account {
-	lists := make([]bool, len(s.Accounts))
-	var lookups sync.WaitGroup
-	for i, account := range s.Accounts {
-		lookups.Go(func() { lists[i] = account.Directory.Lists(ctx, uuid) })
+	type answer struct {
+		i     int
+		lists bool
 	}
-	lookups.Wait()
+	answers := make(chan answer, len(s.Accounts)) // nobody may wait for some
+	for i, account := range s.Accounts {
+		go func() { answers <- answer{i, account.Directory.Lists(ctx, uuid)} }()
+	}
+	lists := make([]bool, len(s.Accounts))
+	var enough <-chan time.Time
+collect:
+	for range s.Accounts {
+		select {
+		case a := <-answers:
+			lists[a.i] = a.lists
+			if a.lists && enough == nil {
+				enough = time.After(othersPatience)
+			}
+		case <-enough:
+			break collect
+		}
+	}
 	var having []*Account
 	for i, account := range s.Accounts {
 		if lists[i] {

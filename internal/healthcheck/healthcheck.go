@@ -35,6 +35,9 @@ func CheckURL(text string) error {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return errors.New("is not an http or https URL; write it like http://localhost:10113")
 	}
+	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return errors.New("must not have a query or a fragment; write it like http://localhost:10113")
+	}
 	return nil
 }
 

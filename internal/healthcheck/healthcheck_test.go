@@ -47,6 +47,14 @@ func TestBaseURL(t *testing.T) {
 	}
 }
 
+func TestCheckURL(t *testing.T) {
+	for _, wrong := range []string{"localhost:1", "ftp://localhost", "http://", "http://localhost?x=1", "http://localhost?", "http://localhost#x"} {
+		if healthcheck.CheckURL(wrong) == nil {
+			t.Errorf("%s is accepted", wrong)
+		}
+	}
+}
+
 func TestRun(t *testing.T) {
 	status := func(status int) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {

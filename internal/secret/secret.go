@@ -28,6 +28,7 @@ const (
 type Keys struct {
 	mutex sync.RWMutex
 	keys  []string // the newest is last
+	lower []string // the same in lower case
 	known map[string]bool
 	// forms are the ways in which keys and their starts are written, in lower case, the
 	// longest first, by their start. So looking for keys takes as long for a hundred accounts
@@ -60,6 +61,7 @@ func (k *Keys) Add(key string) {
 		k.forget()
 	}
 	k.keys = append(k.keys, key)
+	k.lower = append(k.lower, strings.ToLower(key))
 	k.known[key] = true
 	k.addForms(key)
 }
@@ -72,7 +74,7 @@ func (k *Keys) isKnown(key string) bool {
 
 // forget forgets the older half of the keys. It needs k.mutex.
 func (k *Keys) forget() {
-	k.keys = slices.Clone(k.keys[len(k.keys)/2:])
+	k.keys, k.lower = slices.Clone(k.keys[len(k.keys)/2:]), slices.Clone(k.lower[len(k.lower)/2:])
 	k.known, k.forms = map[string]bool{}, map[start][]string{}
 	for _, key := range k.keys {
 		k.known[key] = true
@@ -115,9 +117,8 @@ func (k *Keys) In(text string) bool {
 	plain, err := url.PathUnescape(text)
 	k.mutex.RLock()
 	defer k.mutex.RUnlock()
-	return slices.ContainsFunc(k.keys, func(key string) bool {
-		key = strings.ToLower(key)
-		return strings.Contains(text, key) || err == nil && strings.Contains(plain, key)
+	return slices.ContainsFunc(k.lower, func(key string) bool {
+		return strings.Contains(text, key) || err == nil && plain != text && strings.Contains(plain, key)
 	})
 }
 

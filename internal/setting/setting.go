@@ -76,9 +76,13 @@ func Pattern(text string) (*regexp.Regexp, error) {
 	if text == "" {
 		return nil, nil //nolint:nilnil // nothing to match
 	}
+	invalid := errors.New("is not a regular expression; write one as RE2 describes, such as Test.*")
+	if _, err := regexp.Compile(text); err != nil { // a)|(b is none, although ^(a)|(b)$ is
+		return nil, invalid
+	}
 	pattern, err := regexp.Compile("^(?s:" + text + ")$")
 	if err != nil {
-		return nil, errors.New("is not a regular expression; write one as RE2 describes, such as Test.*")
+		return nil, invalid
 	}
 	return pattern, nil
 }

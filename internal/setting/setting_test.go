@@ -73,6 +73,7 @@ func TestPattern(t *testing.T) {
 		"Test|Shop": "Test, Shop",
 		"(?i)test":  "Test",
 		"Key-0815[": "is not a regular expression; write one as RE2 describes, such as Test.*",
+		"Te)|(st":   "is not a regular expression; write one as RE2 describes, such as Test.*",
 	} {
 		compiled, err := setting.Pattern(pattern)
 		got := "none"

@@ -182,6 +182,22 @@ func TestProbeOfAccount(t *testing.T) {
 	}
 }
 
+// A probe of a chatbot that an account has does not wait for the list of another that hangs.
+func TestProbeBesideHangingList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n named
+		n.add("hangs", time.Hour, nil)
+		n.add("acme", 0, nil, shop)
+		handler := n.handler(t, web.Config{Options: web.Options{ProbeOnly: true}})
+		begun := time.Now()
+		answer := get(handler, "GET", "/probe?target="+shop, http.Header{"X-Prometheus-Scrape-Timeout-Seconds": {"10"}})
+		if took := time.Since(begun); !strings.Contains(answer.Body.String(), `chatwize_up{account="acme",chatbot="`+shop+`"} 1`) || took != 1100*time.Millisecond {
+			t.Errorf("after %v: got %s", took, answer.Body)
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
 // lines returns the lines of a page with a prefix.
 func lines(page, prefix string) (found string) {
 	for line := range strings.Lines(page) {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -37,7 +36,9 @@ var overviewTemplate string
 type overview struct {
 	Config
 	template *template.Template
-	fetching atomic.Bool // whether it fetches chatbots; only one batch at a time
+
+	fetchingMutex sync.Mutex
+	fetching      map[*fetch.Source]bool // accounts that it fetches chatbots of; one batch at a time
 
 	mutex sync.Mutex
 	last  *rendering
@@ -52,7 +53,7 @@ type rendering struct {
 
 func newOverview(config Config) (*overview, error) {
 	parsed, err := template.New("").Parse(overviewTemplate)
-	return &overview{Config: config, template: parsed}, err
+	return &overview{Config: config, template: parsed, fetching: map[*fetch.Source]bool{}}, err
 }
 
 // ServeHTTP serves the overview, unless the client disconnects. w must be of [gzhttp].
@@ -168,26 +169,29 @@ func list(ctx context.Context, set *accounts.Set) (chatbots []listed, without []
 	return chatbots, without
 }
 
-// fetchDue fetches chatbots that were not tried for long, unless it does so already. It
-// waits until ctx ends. Then the fetches go on, for the next overview.
+// fetchDue fetches chatbots that were not tried for long, unless it does so already for
+// their account. It waits until ctx ends. Then the fetches go on, for the next overview.
 func (o *overview) fetchDue(ctx context.Context, chatbots []listed) {
-	if !o.fetching.CompareAndSwap(false, true) {
-		return
+	o.fetchingMutex.Lock()
+	free := slices.DeleteFunc(slices.Clone(chatbots), func(l listed) bool { return o.fetching[l.account.Source] })
+	due := dueOf(free, time.Now())
+	for account := range due {
+		o.fetching[account.Source] = true
 	}
-	due := dueOf(chatbots, time.Now())
-	if len(due) == 0 {
-		o.fetching.Store(false)
-		return
+	o.fetchingMutex.Unlock()
+	var fetches sync.WaitGroup
+	for account, chatbots := range due {
+		fetches.Go(func() {
+			account.Source.FetchAll(context.WithoutCancel(ctx), chatbots)
+			o.fetchingMutex.Lock()
+			defer o.fetchingMutex.Unlock()
+			delete(o.fetching, account.Source)
+		})
 	}
 	ended := make(chan struct{})
 	go func() {
-		defer close(ended)
-		defer o.fetching.Store(false)
-		var fetches sync.WaitGroup
-		for account, chatbots := range due {
-			fetches.Go(func() { account.Source.FetchAll(context.WithoutCancel(ctx), chatbots) })
-		}
 		fetches.Wait()
+		close(ended)
 	}()
 	select {
 	case <-ended:
@@ -195,19 +199,27 @@ func (o *overview) fetchDue(ctx context.Context, chatbots []listed) {
 	}
 }
 
-// dueOf returns the chatbots to fetch by their account: those that nobody asked for longest.
+// dueOf returns the chatbots to fetch by their account: those that nobody asked for longest,
+// as many of each account.
 func dueOf(chatbots []listed, now time.Time) map[*accounts.Account][]client.Chatbot {
 	type candidate struct {
 		listed
 		asked time.Time // when it was last asked for, also if it was not tried
+		rank  int       // number of those of the account that were asked for longer ago
 	}
 	var due []candidate
 	for _, chatbot := range chatbots {
 		if known := chatbot.known(); !known.Cached && now.Sub(known.Tried) >= dueAfter {
-			due = append(due, candidate{chatbot, known.Result.Finished})
+			due = append(due, candidate{listed: chatbot, asked: known.Result.Finished})
 		}
 	}
 	slices.SortStableFunc(due, func(a, b candidate) int { return a.asked.Compare(b.asked) })
+	ranks := map[*accounts.Account]int{}
+	for i := range due {
+		due[i].rank = ranks[due[i].account]
+		ranks[due[i].account]++
+	}
+	slices.SortStableFunc(due, func(a, b candidate) int { return a.rank - b.rank })
 	byAccount := map[*accounts.Account][]client.Chatbot{}
 	for _, d := range due[:min(len(due), maxDue)] {
 		byAccount[d.account] = append(byAccount[d.account], d.Chatbot)

@@ -353,6 +353,40 @@ func TestOverviewFetches(t *testing.T) {
 	}
 }
 
+// The page fetches as many chatbots of each account, and those of one account do not wait
+// for another whose chatbots hang.
+func TestOverviewOfHangingAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answers, requests := map[string]scripted{}, new(atomic.Int64)
+		chatbots := func(prefix string, takes time.Duration) (chatbots fetch.Configured) {
+			for i := range 25 {
+				chatbots = append(chatbots, client.Chatbot{UUID: fmt.Sprint(prefix, i)})
+				answers[chatbots[i].UUID] = scripted{takes: takes}
+			}
+			return chatbots
+		}
+		hanging, good := chatbots("h", 24*time.Hour), chatbots("g", 0)
+		set := accounts.NewSet(
+			newAccount("hangs", newConfig(scriptedAPI{answers, requests}, apimetrics.New(nil)), hanging),
+			newAccount("good", newConfig(scriptedAPI{answers, requests}, apimetrics.New(nil)), good),
+		)
+		handler, err := web.NewHandler(web.Config{
+			Options: web.Options{TelemetryPath: "/metrics"}, Accounts: func() *accounts.Set { return set },
+			Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []string{"50 chatbots 40 Waiting 10 OK", "50 chatbots 25 Waiting 25 OK"} {
+			if got := textOf(all(overviewOf(t, handler).Node, "ul")[0]); got != want {
+				t.Errorf("page %d: got %s, want %s", i, got, want)
+			}
+			time.Sleep(2 * time.Second)
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
 // All who ask within a second share a page. It does not end with the first of them.
 func TestOverviewSharing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
