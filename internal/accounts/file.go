@@ -147,7 +147,10 @@ func readFile(ctx context.Context, path string, defaults Config) ([]Config, erro
 		positions[config.Name] = i + 1
 		configs = append(configs, config)
 	}
-	return configs, reader.checkKeys(content)
+	if err := reader.checkKeys(content); err != nil {
+		return nil, err
+	}
+	return configs, reader.checkNames(configs)
 }
 
 // decodeFile decodes a file strictly.
@@ -403,6 +406,18 @@ func readProxy(a account, c *Config) error {
 		return fieldProblem("proxy_url", errors.New("is not the URL of a proxy; write it like http://proxy.example:3128"))
 	}
 	c.Proxy = &proxy
+	return nil
+}
+
+// checkNames returns an error if an API key is in a name, as which it would be shown, however
+// the file writes it.
+func (r *fileReader) checkNames(configs []Config) error {
+	isKey := func(bot client.Chatbot) bool { return r.keys.In(bot.Name) || r.keys.In(bot.UUID) }
+	for i, c := range configs {
+		if r.keys.In(c.Name) || slices.ContainsFunc(c.Chatbots, isKey) {
+			return aboutAccount("", i, errors.New("contains an API key; keep it only in the file that token_file names"))
+		}
+	}
 	return nil
 }
 
