@@ -205,6 +205,43 @@ func TestActivity(t *testing.T) {
 	}
 }
 
+// The clock of a server that was wrong spoils no later numbers, also where the list did not
+// change meanwhile. An unchanged list is fetched again only where the clock went back, or
+// where it skipped sessions.
+func TestWrongClock(t *testing.T) {
+	const hour, day = time.Hour, 24 * time.Hour
+	for name, mode := range activityModes {
+		if mode.options.CacheTTL > 0 {
+			continue
+		}
+		for _, clock := range []time.Duration{10 * day, 4 * day, 3 * hour, 20 * time.Second, -20 * time.Second, -3 * hour, -4 * day, -10 * day, -60 * day} {
+			synctest.Test(t, func(t *testing.T) {
+				server := &activityServer{sessions: bruteforce.Every(midnight, 30*time.Minute, 50*day, 0), etags: mode.etags}
+				for i := range server.sessions {
+					if mode.options.Window > 0 {
+						// Missing sessions of the other kinds may be partly exact.
+						server.sessions[i].HasLead, server.sessions[i].IdentityVerified = false, false
+					}
+				}
+				source := server.source(mode.options)
+				for i, ahead := range []time.Duration{clock, 0, 0, clock, clock, 0, 0} {
+					server.clock = ahead
+					requests := server.requests
+					err := server.check(fetchOne(t.Context(), source, modelled), mode.options.Window)
+					if err != nil && clock.Abs() > time.Minute {
+						t.Errorf("%s, step %d, clock %v: %v", name, i, ahead, err)
+					}
+					requests = server.requests - requests
+					if same := i%2 == 0; requests != 1 && (same || clock.Abs() < time.Minute) {
+						t.Errorf("%s, step %d, clock %v: %d requests, want 1", name, i, ahead, requests)
+					}
+					time.Sleep(time.Minute)
+				}
+			})
+		}
+	}
+}
+
 // A chatbot takes at most 35 kB between scrapes, whatever the mode.
 func TestActivityMemory(t *testing.T) {
 	const n, maxKept = 300, 35_000

@@ -28,9 +28,20 @@ type lists struct {
 	SourceOptions
 }
 
-// fetchTally returns the tally of a chatbot, from its full list, or from its recent
-// sessions and the remembered tally of the old ones.
+// fetchTally returns the tally of a chatbot. Where the remembered one does not cover the
+// Date of the response, the list is fetched again: one of the two was wrong.
 func (s lists) fetchTally(ctx context.Context, chatbot client.Chatbot, state *state) (fetched, error) {
+	result, err := s.fetchChanges(ctx, chatbot, state)
+	if err != nil || result.tally.Covers(result.date) {
+		return result, err
+	}
+	result, _, err = s.fetchAgain(ctx, chatbot, state)
+	return result, err
+}
+
+// fetchChanges returns the tally of a chatbot, from its full list, or from its recent
+// sessions and the remembered tally of the old ones.
+func (s lists) fetchChanges(ctx context.Context, chatbot client.Chatbot, state *state) (fetched, error) {
 	if s.Window <= 0 || state.needsFull(time.Now()) {
 		result, _, err := s.fetchFull(ctx, chatbot, state)
 		return result, err
@@ -55,14 +66,8 @@ func (s lists) fetchTally(ctx context.Context, chatbot client.Chatbot, state *st
 	}
 	// Sessions were deleted or added late, or this is not what was asked for. The full
 	// list decides.
-	if pause := s.Gate.checkPause(client.CanonicalUUID(chatbot.UUID)); pause != nil {
-		return fetched{}, pause
-	}
 	before := state.inSpan
-	// The full list must be a list: a 304 would contradict this answer. If it cannot be
-	// fetched in time, the next fetch starts with it.
-	state.fullValidator, state.nextFull = client.Validator{}, time.Time{}
-	result, inSpan, fullErr := s.fetchFull(ctx, chatbot, state)
+	result, inSpan, fullErr := s.fetchAgain(ctx, chatbot, state)
 	if fullErr != nil {
 		return result, fullErr
 	}
@@ -74,6 +79,17 @@ func (s lists) fetchTally(ctx context.Context, chatbot client.Chatbot, state *st
 			"chatbot", chatbot.UUID, "until", state.offUntil.UTC().Format(time.RFC3339))
 	}
 	return result, nil
+}
+
+// fetchAgain fetches the full list after a response that does not fit what is remembered.
+// It must be a list: a 304 would contradict that response. If it cannot be fetched in time,
+// the next fetch starts with it.
+func (s lists) fetchAgain(ctx context.Context, chatbot client.Chatbot, state *state) (fetched, census, error) {
+	if pause := s.Gate.checkPause(client.CanonicalUUID(chatbot.UUID)); pause != nil {
+		return fetched{}, census{}, pause
+	}
+	state.fullValidator, state.nextFull = client.Validator{}, time.Time{}
+	return s.fetchFull(ctx, chatbot, state)
 }
 
 // isOtherAnswer reports whether the API gave an answer to the parameter that is not a

@@ -92,6 +92,13 @@ func kindOf(request *http.Request, endpoint string) string {
 	return endpoint
 }
 
+func isConditional(request *http.Request) bool {
+	return request.Header.Get("If-None-Match")+request.Header.Get("If-Modified-Since") != ""
+}
+
+// notModified is what kinds of requests that were answered 304 end with.
+const notModified = " not modified"
+
 // firstRequest returns the request that was redirected to this one.
 func firstRequest(request *http.Request) *http.Request {
 	for request.Response != nil {
@@ -110,6 +117,10 @@ func (s *modelServer) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	s.checker.request(s, request, endpoint, isFirst)
 	reply := s.reply(request, endpoint)
+	if kind := kindOf(request, endpoint); isFirst && isConditional(request) && reply.answer.status == http.StatusNotModified {
+		s.requests[kind]--
+		s.requests[kind+notModified]++
+	}
 	s.mutex.Unlock()
 
 	ended := func() {
@@ -456,7 +467,7 @@ func (r *modelReply) fail(s *modelServer, request *http.Request, random *rand.Ra
 		r.what = r.err.Error()
 		return
 	}
-	if statuses[n] == http.StatusNotModified && request.Header.Get("If-None-Match")+request.Header.Get("If-Modified-Since") != "" {
+	if statuses[n] == http.StatusNotModified && isConditional(request) {
 		n = 0 // nobody can know that it is wrong
 	}
 	r.status(statuses[n])

@@ -49,3 +49,11 @@ func later(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// earlier returns the earlier time that is not zero.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) && !b.IsZero() {
+		return b
+	}
+	return a
+}

@@ -169,11 +169,3 @@ func (a arrivals) Oldest() time.Time { return a.oldest }
 
 // Newest leaves out those that exist at all moments: they are too old to matter.
 func (a arrivals) Newest(kind Kind) time.Time { return a.newest(kind) }
-
-// earlier returns the earlier time that is not zero.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) && !b.IsZero() {
-		return b
-	}
-	return a
-}

@@ -11,9 +11,8 @@ const (
 	// hoursBefore covers what the rules compare with: 35 days, an hour before them, as
 	// clocks are set, and the rest of that hour.
 	hoursBefore = 36 * 24
-	// hoursAfter covers maxFuture for three days after the list was read. Sessions created
-	// later count once the list is read again.
-	hoursAfter = 5 * 24
+	// hoursAfter covers the hour under way and maxFuture.
+	hoursAfter = 1 + 2*24
 	hours      = hoursBefore + hoursAfter
 
 	secondsPerHour = 60 * 60
@@ -22,7 +21,7 @@ const (
 // exactWindows are the windows whose numbers are exact at the time the list was read.
 var exactWindows = [...]time.Duration{time.Hour, day, week, 4 * week, comparedSpan}
 
-// Tally is what the sessions of a chatbot add up to. It takes 12 KiB, whatever the number
+// Tally is what the sessions of a chatbot add up to. It takes 11 KiB, whatever the number
 // of sessions.
 type Tally struct {
 	Counts
@@ -37,6 +36,8 @@ type Tally struct {
 	// newest has the newest creation times in arrivals up to maxFuture after read, zero if
 	// there are none.
 	newest [kinds]time.Time
+	// future is the oldest creation time later than that, zero if there is none.
+	future time.Time
 	// exact has the numbers of sessions by the shortest of exactWindows before read that
 	// contains them. The windows that begin at exactFrom or later are complete.
 	exact     [kinds][len(exactWindows)]uint32
@@ -56,14 +57,16 @@ func (t *Tally) Add(session client.Session) {
 	if created.IsZero() {
 		return
 	}
-	if created.Before(t.oldest) || t.oldest.IsZero() {
-		t.oldest = created
+	t.oldest = earlier(t.oldest, created)
+	age := t.read.Sub(created)
+	if age < -maxFuture {
+		t.future = earlier(t.future, created)
 	}
 	seconds := created.Unix() - t.begin
 	if seconds < 0 || seconds >= hours*secondsPerHour {
 		return
 	}
-	hour, age := seconds/secondsPerHour, t.read.Sub(created)
+	hour := seconds / secondsPerHour
 	t.arrive(AllSessions, created, hour, age)
 	if session.HasLead {
 		t.arrive(WithLead, created, hour, age)
@@ -95,13 +98,11 @@ func (t *Tally) Plus(other *Tally) *Tally {
 	}
 	sum := *t
 	sum.Counts = t.Counts.Plus(other.Counts)
-	if other.oldest.Before(t.oldest) && !other.oldest.IsZero() || t.oldest.IsZero() {
-		sum.oldest = other.oldest
-	}
-	earlier := int((t.begin - other.begin) / secondsPerHour) // hours
+	sum.oldest, sum.future = earlier(t.oldest, other.oldest), earlier(t.future, other.future)
+	ahead := int((t.begin - other.begin) / secondsPerHour) // hours
 	for kind := range kinds {
-		for hour := earlier; hour < hours; hour++ {
-			sum.arrivals[kind][hour-earlier] += other.arrivals[kind][hour]
+		for hour := ahead; hour < hours; hour++ {
+			sum.arrivals[kind][hour-ahead] += other.arrivals[kind][hour]
 		}
 		sum.newest[kind] = later(t.newest[kind], other.newest[kind])
 	}
@@ -118,8 +119,19 @@ func (t *Tally) Plus(other *Tally) *Tally {
 	return &sum
 }
 
-// At returns the numbers at a time by the clock of the API. The numbers of recent sessions
-// are exact when the list was read. The others spread the sessions of an hour evenly.
+// maxBack is how far the clock of the API may go back before the list must be read again.
+// Servers behind a load balancer do not agree to the second.
+const maxBack = time.Minute
+
+// Covers reports whether the tally has what counts at a time by the clock of the API. It
+// does not where the clock was wrong when the list was read, or where sessions count that
+// were too far in the future then.
+func (t *Tally) Covers(now time.Time) bool {
+	return !now.Before(t.read.Add(-maxBack)) && (t.future.IsZero() || t.future.After(now.Add(maxFuture)))
+}
+
+// At returns the numbers at a time that the tally covers. The numbers of recent sessions are
+// exact when the list was read. The others spread the sessions of an hour evenly.
 func (t *Tally) At(now time.Time) Numbers {
 	v := view{t, now}
 	return Numbers{t.Counts, ActivityOf(v, now), daysOf(v, now)}

@@ -10,22 +10,9 @@ type view struct {
 
 func (v view) Oldest() time.Time { return v.oldest }
 
+// Newest ignores sessions from before arrivals begin. They miss nothing any more.
 func (v view) Newest(kind Kind) time.Time {
-	end := v.now.Add(maxFuture)
 	newest := v.newest[kind]
-	if kind == AllSessions && !v.LastCreated.After(end) {
-		newest = v.LastCreated
-	}
-	// Sessions too far in the future when the list was read may count now.
-	if v.read.Before(v.now) {
-		first := max(0, v.hour(newest)+1)
-		for hour := min(v.hour(end), hours) - 1; hour >= first; hour-- {
-			if v.arrivals[kind][hour] > 0 {
-				newest = v.start(hour + 1)
-				break
-			}
-		}
-	}
 	if newest.After(v.now) {
 		return v.now
 	}
