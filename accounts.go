@@ -80,13 +80,13 @@ func (s *settings) load(ctx context.Context) ([]accounts.Config, error) {
 func (s *settings) loadAccount(ctx context.Context) ([]accounts.Config, error) {
 	const flag = "--chatwize.token-file (CHATWIZE_TOKEN_FILE)"
 	account := s.account
-	source, token := flag, os.Getenv(tokenVariable)
+	source, token := flag, inlineKey()
 	switch {
 	case s.tokenFile != "" && token != "":
 		return nil, fmt.Errorf("there are two API keys: give either %s or %s", flag, tokenVariable)
 	case s.tokenFile != "":
 		account.Key = accounts.FileKey(s.tokenFile)
-	case token != "":
+	case os.Getenv(tokenVariable) != "":
 		source, account.Key = tokenVariable, accounts.InlineKey(token)
 	default:
 		return nil, errors.New("there is no API key: write it into a file and name that with " + flag + ", or set " + tokenVariable)
@@ -127,7 +127,7 @@ func (s *settings) checkConfigFile() error {
 		return nil
 	}
 	token := ""
-	if os.Getenv(tokenVariable) != "" {
+	if inlineKey() != "" {
 		token = tokenVariable
 	}
 	for _, given := range []string{s.given.Set("chatwize.url"), s.given.Set("chatwize.token-file"), chatbots, token} {

@@ -222,6 +222,11 @@ func TestConfigCheck(t *testing.T) {
 	if got.status != 1 || !strings.Contains(got.stderr, a.file+`: account "missing": token_file: the file cannot be read`) {
 		t.Errorf("got %+v", got)
 	}
+	a.writeAccounts(t, "acme")
+	got = execute(t, []string{"CHATWIZE_TOKEN= "}, "check", "--config.check", "--config.file="+a.file, "--account=other")
+	if got.status != 1 || !strings.Contains(got.stderr, `--account: no account has this name; write one of "acme"`) {
+		t.Errorf("got %+v", got)
+	}
 	got = execute(t, []string{"CHATWIZE_TOKEN_FILE=" + filepath.Join(a.folder, "acme.key")}, "--config.check")
 	if got.status != 0 {
 		t.Errorf("got %+v", got)

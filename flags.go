@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -33,6 +35,9 @@ const (
 // tokenVariable is the environment variable that may hold the API key. There is no
 // flag for the key, because others can see flags in the list of processes.
 const tokenVariable = "CHATWIZE_TOKEN"
+
+// inlineKey returns the API key of the environment variable, empty if there is none.
+func inlineKey() string { return strings.TrimSpace(os.Getenv(tokenVariable)) }
 
 // settings are the command and the values of all flags.
 type settings struct {

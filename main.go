@@ -52,7 +52,7 @@ var errFailed = errors.New("failed")
 // the exit status of the process.
 func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) int {
 	keys := &secret.Keys{}
-	keys.Add(strings.TrimSpace(os.Getenv(tokenVariable)))
+	keys.Add(inlineKey())
 	settings, err := parse(arguments, stdout)
 	if err != nil {
 		_, _ = fmt.Fprintf(keys.Writer(stderr), "%s: error: %s, try --help\n", program, err)
@@ -87,7 +87,7 @@ func runCommand(ctx context.Context, settings *settings, stdout io.Writer, termi
 		return err
 	}
 	if settings.configCheck {
-		return settings.finishCheck(logger)
+		return settings.finishCheck(manager, logger)
 	}
 	if settings.command == checkCommand || settings.command == backfillCommand {
 		var stop func()
@@ -110,8 +110,11 @@ func runCommand(ctx context.Context, settings *settings, stdout io.Writer, termi
 }
 
 // finishCheck ends --config.check, after the accounts have been loaded.
-func (s *settings) finishCheck(logger log.Logger) error {
-	err := s.checkWebConfig(logger)
+func (s *settings) finishCheck(manager *accounts.Manager, logger log.Logger) error {
+	_, err := s.selected(manager.Current())
+	if err == nil {
+		err = s.checkWebConfig(logger)
+	}
 	if err == nil {
 		level.Info(logger).Log("msg", "The configuration is valid")
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"regexp"
 	"strings"
 
@@ -39,9 +38,12 @@ func (s *settings) readWebConfig() (config toolkit.Config, err error) {
 	if file == "" {
 		return config, nil
 	}
-	content, err := os.ReadFile(file)
+	content, err := setting.ReadFile(file)
 	if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
-		return config, webConfigError("the file cannot be read: " + pathError.Err.Error())
+		err = pathError.Err
+	}
+	if err != nil {
+		return config, webConfigError("the file cannot be read: " + err.Error())
 	}
 	if err := yaml.Unmarshal(content, &config); err != nil {
 		return config, invalidWebConfig(err)

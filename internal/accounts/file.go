@@ -1,14 +1,13 @@
 package accounts
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -125,7 +124,10 @@ func ReadFile(ctx context.Context, path string, defaults Config) ([]Config, erro
 }
 
 func readFile(ctx context.Context, path string, defaults Config) ([]Config, error) {
-	content, err := os.ReadFile(path)
+	content, err := bounded(func() (string, error) {
+		content, err := setting.ReadFile(path)
+		return string(content), err
+	})(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w; name a file with accounts", cannotRead(err))
 	}
@@ -154,9 +156,9 @@ func readFile(ctx context.Context, path string, defaults Config) ([]Config, erro
 }
 
 // decodeFile decodes a file strictly.
-func decodeFile(content []byte) ([]account, error) {
+func decodeFile(content string) ([]account, error) {
 	var f file
-	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	decoder := yaml.NewDecoder(strings.NewReader(content))
 	decoder.SetStrict(true)
 	if err := decoder.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
 		return nil, errors.New(setting.YAMLProblem(err.Error()))
@@ -167,7 +169,26 @@ func decodeFile(content []byte) ([]account, error) {
 	if len(f.Accounts) == 0 {
 		return nil, errors.New("accounts: is missing or empty; write one account at least")
 	}
-	return f.Accounts, nil
+	return f.Accounts, checkValues(content)
+}
+
+// checkValues returns an error if a field of an account has no value. It would be as if it
+// was not there: the default, such as all chatbots, may not be what was meant.
+func checkValues(content string) error {
+	var f struct {
+		Accounts []map[string]any `yaml:"accounts"`
+	}
+	if err := yaml.Unmarshal([]byte(content), &f); err != nil {
+		return errors.New(setting.YAMLProblem(err.Error()))
+	}
+	for i, fields := range f.Accounts {
+		for _, field := range slices.Sorted(maps.Keys(fields)) {
+			if fields[field] == nil {
+				return aboutAccount("", i, fieldProblem(field, errors.New("has no value; write one or remove the field")))
+			}
+		}
+	}
+	return nil
 }
 
 // fieldProblem returns an error about a field of an account.
@@ -336,7 +357,7 @@ func (r *fileReader) readTLS(f field, into *TLS) error {
 		if file.path == "" {
 			continue
 		}
-		if _, err := os.ReadFile(file.path); err != nil {
+		if _, err := setting.ReadFile(file.path); err != nil {
 			return fieldProblem(file.field, cannotRead(err))
 		}
 	}
@@ -423,10 +444,13 @@ func (r *fileReader) checkNames(configs []Config) error {
 
 // checkKeys returns an error if an API key is in the file, other than as the name of its own
 // file.
-func (r *fileReader) checkKeys(content []byte) error {
+func (r *fileReader) checkKeys(content string) error {
 	n := 0
-	for line := range strings.Lines(string(content)) {
+	for line := range strings.Lines(content) {
 		n++
+		if !r.keys.In(line) {
+			continue
+		}
 		for _, file := range r.keyFiles {
 			line = strings.ReplaceAll(line, file, "")
 		}

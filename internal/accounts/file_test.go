@@ -175,6 +175,8 @@ func TestWrongFile(t *testing.T) {
 		"cache_ttl":                {head + "    cache_ttl: -1s\n", `account "acme": cache_ttl: is too short; minimum 0s`},
 		"window":                   {head + "    window: 1m\n", `account "acme": window: is too short; minimum 5m0s, or 0 to fetch full lists only`},
 		"no chatbots":              {head + "    chatbots: []\n", `account "acme": chatbots: is empty; list chatbots, or remove it for all of the account`},
+		"chatbots without a value": {head + "    chatbots: # all\n", `account 1: chatbots: has no value; write one or remove the field`},
+		"URL without a value":      {head + "    url:\n", `account 1: url: has no value; write one or remove the field`},
 		"chatbots as a text":       {head + "    chatbots: " + shopUUID + "\n", `account "acme": chatbots: line 4 has a value of the wrong type`},
 		"no UUID":                  {head + "    chatbots: [{uuid: " + key + "}]\n", `account "acme": chatbots: uuid of chatbot 1 is not a UUID; write 32 hexadecimal digits, with or without dashes`},
 		"chatbot twice":            {head + "    chatbots: [{uuid: " + deskUUID + "}, {uuid: 7f5e5376dbf045cd8c72c60f428653d2}]\n", `account "acme": chatbots: chatbot 7f5e5376dbf045cd8c72c60f428653d2 is given twice; remove one`},

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 	"sync/atomic"
 
 	"github.com/prometheus/common/config"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/chatwize-exporter/chatwize_exporter/internal/setting"
 )
 
 // FileKey returns a function that reads the API key from a file, each time anew so
@@ -49,8 +50,9 @@ func bounded(read func() (string, error)) func(context.Context) (string, error) 
 
 // readKey reads the API key from a file.
 func readKey(file string) (string, error) {
-	if err := checkFile(file); err != nil {
-		return "", err
+	const maxSize = 64 << 10 // bytes
+	if !setting.IsSmallFile(file, maxSize) {
+		return "", errors.New("is not a small regular file; name a file that holds the API key")
 	}
 	key, err := config.NewFileSecret(file).Fetch(context.Background())
 	if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
@@ -77,17 +79,6 @@ func trimmed(text string) string {
 func InlineKey(key string) func(context.Context) (string, error) {
 	key = trimmed(key)
 	return func(context.Context) (string, error) { return checked(key) }
-}
-
-// checkFile returns an error if reading a file may block or read more than a key. It
-// leaves errors of access to the reader.
-func checkFile(file string) error {
-	const maxSize = 64 << 10 // bytes
-	info, err := os.Stat(file)
-	if err == nil && !info.IsDir() && (!info.Mode().IsRegular() || info.Size() > maxSize) {
-		return errors.New("is not a small regular file; name a file that holds the API key")
-	}
-	return nil
 }
 
 // checked returns a key, or an error if it cannot be sent in an HTTP header. The error

@@ -3,7 +3,6 @@
 package accounts_test
 
 import (
-	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -12,32 +11,41 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 )
 
-// A key file that is a pipe or a device is refused at once: to read it could take for
-// ever.
-func TestKeyFileIsNoFile(t *testing.T) {
-	pipe := filepath.Join(t.TempDir(), "key")
+// A file that is a pipe or a device is refused at once: to read it could take for ever.
+func TestNoFile(t *testing.T) {
+	folder := t.TempDir()
+	pipe := filepath.Join(folder, "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, file := range map[string]string{"pipe": pipe, "device": os.DevNull} {
-		t.Run(name, func(t *testing.T) {
-			failed := make(chan error, 1)
-			go func() {
+	write(t, folder, "acme.key", key)
+	const notRegular = "cannot be read: not a regular file of up to 16 MiB"
+	for _, file := range []string{pipe, "/dev/zero"} {
+		authority := write(t, folder, "accounts.yml", "accounts: [{name: acme, token_file: acme.key, tls_config: {ca_file: "+file+"}}]")
+		for want, read := range map[string]func() error{
+			"is not a small regular file; name a file that holds the API key": func() error {
 				_, err := accounts.FileKey(file)(t.Context())
-				failed <- err
-			}()
+				return err
+			},
+			file + ": " + notRegular + "; name a file with accounts": func() error {
+				_, err := accounts.ReadFile(t.Context(), file, defaults(t))
+				return err
+			},
+			authority + `: account "acme": tls_config: ca_file: ` + notRegular: func() error {
+				_, err := accounts.ReadFile(t.Context(), authority, defaults(t))
+				return err
+			},
+		} {
+			failed := make(chan error, 1)
+			go func() { failed <- read() }()
 			select {
 			case err := <-failed:
-				if want := "is not a small regular file; name a file that holds the API key"; err == nil || err.Error() != want {
+				if err == nil || err.Error() != want {
 					t.Errorf("got %v, want %s", err, want)
 				}
 			case <-time.After(10 * time.Second):
-				t.Error("it is being read")
-				// Ends the reading, by a writer that comes and goes.
-				if writer, err := os.OpenFile(file, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
-					_ = writer.Close()
-				}
+				t.Fatalf("%s is being read; want %s", file, want)
 			}
-		})
+		}
 	}
 }

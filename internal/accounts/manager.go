@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -85,7 +84,7 @@ type Manager struct {
 	logger  log.Logger
 	current atomic.Pointer[Set]
 
-	reloading  sync.Mutex
+	turn       chan struct{} // held by the reload under way
 	successful prometheus.Gauge
 	lastReload prometheus.Gauge
 }
@@ -94,7 +93,7 @@ type Manager struct {
 // Reload.
 func NewManager(load func(context.Context) ([]Config, error), logger log.Logger) *Manager {
 	m := &Manager{
-		load: load, logger: logger,
+		load: load, logger: logger, turn: make(chan struct{}, 1),
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "chatwize_exporter_config_last_reload_successful",
 			Help: "Whether the last reload of the configuration file succeeded (1) or not (0).",
@@ -122,14 +121,24 @@ func (m *Manager) Current() *Set { return m.current.Load() }
 
 // Reload loads the accounts anew and logs what changed. On error, they stay as they were.
 // Accounts keep state and counters unless URL, key file, TLS or proxy changed. The fetches
-// of those that are gone end.
+// of those that are gone end. A reload that ctx ends while it waits or reads changes nothing.
 func (m *Manager) Reload(ctx context.Context) error {
-	m.reloading.Lock()
-	defer m.reloading.Unlock()
+	select {
+	case m.turn <- struct{}{}:
+	default:
+		select {
+		case m.turn <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	defer func() { <-m.turn }()
 	first := len(m.Current().Accounts) == 0
 	changes, err := m.reload(ctx)
 	if err != nil {
-		m.successful.Set(0)
+		if ctx.Err() == nil {
+			m.successful.Set(0)
+		}
 		if !first {
 			level.Error(m.logger).Log("msg", "Reloading the configuration failed; the accounts stay as they were", "err", err)
 		}

@@ -9,14 +9,17 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
@@ -259,6 +262,58 @@ chatwize_exporter_config_last_reload_successful `+successful+"\n"), "chatwize_ex
 	s.err = nil
 	s.reload(t, acme)
 	want("1")
+}
+
+// A reload that waits for another, or for a file, ends with its context. It changes nothing,
+// and the metrics do not take it for a wrong file.
+func TestReloadIsAbandoned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reading := false
+		acme := config(t, "acme", "http://acme.example")
+		var logged strings.Builder
+		manager := accounts.NewManager(func(ctx context.Context) ([]accounts.Config, error) {
+			if !reading {
+				return []accounts.Config{acme}, nil
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}, log.NewLogfmtLogger(&logged))
+		registry := prometheus.NewPedanticRegistry()
+		registry.MustRegister(manager)
+		if err := manager.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		before := manager.Current()
+		reading = true
+		ctx, cancel := context.WithCancel(t.Context())
+		errs := make(chan error)
+		for range 2 {
+			go func() { errs <- manager.Reload(ctx) }()
+		}
+		time.Sleep(time.Second)
+		cancel()
+		for range 2 {
+			if err := <-errs; !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+		}
+		successful := func() float64 {
+			families, err := registry.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(families, func(f *dto.MetricFamily) bool { return strings.HasSuffix(f.GetName(), "_last_reload_successful") })
+			return families[i].GetMetric()[0].GetGauge().GetValue()
+		}
+		if n := strings.Count(logged.String(), "the accounts stay as they were"); n != 1 || manager.Current() != before || successful() != 1 {
+			t.Errorf("successful: %v; logged %s", successful(), &logged)
+		}
+		// A file that cannot be read for half a minute is a failure.
+		begun := time.Now()
+		if err := manager.Reload(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != 30*time.Second || successful() != 0 {
+			t.Errorf("got %v after %v; successful: %v", err, time.Since(begun), successful())
+		}
+	})
 }
 
 // The fetches of an account that is gone end at once, are not counted as failures and not

@@ -28,8 +28,9 @@ const (
 type Keys struct {
 	mutex sync.RWMutex
 	keys  []string // the newest is last
-	lower []string // the same in lower case
 	known map[string]bool
+	// whole are the keys in lower case, by their start.
+	whole map[start][]string
 	// forms are the ways in which keys and their starts are written, in lower case, the
 	// longest first, by their start. So looking for keys takes as long for a hundred accounts
 	// as for one.
@@ -61,9 +62,7 @@ func (k *Keys) Add(key string) {
 		k.forget()
 	}
 	k.keys = append(k.keys, key)
-	k.lower = append(k.lower, strings.ToLower(key))
-	k.known[key] = true
-	k.addForms(key)
+	k.remember(key)
 }
 
 func (k *Keys) isKnown(key string) bool {
@@ -74,21 +73,24 @@ func (k *Keys) isKnown(key string) bool {
 
 // forget forgets the older half of the keys. It needs k.mutex.
 func (k *Keys) forget() {
-	k.keys, k.lower = slices.Clone(k.keys[len(k.keys)/2:]), slices.Clone(k.lower[len(k.lower)/2:])
-	k.known, k.forms = map[string]bool{}, map[start][]string{}
+	k.keys = slices.Clone(k.keys[len(k.keys)/2:])
+	k.known, k.whole, k.forms = map[string]bool{}, map[start][]string{}, map[start][]string{}
 	for _, key := range k.keys {
-		k.known[key] = true
-		k.addForms(key)
+		k.remember(key)
 	}
 }
 
-// addForms needs k.mutex.
-func (k *Keys) addForms(key string) {
+// remember needs k.mutex.
+func (k *Keys) remember(key string) {
+	k.known[key] = true
+	start := startOf(key)
+	k.whole[start] = append(k.whole[start], strings.ToLower(key))
+	longestFirst := func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) }
 	for _, form := range append(formsOf(key), formsOf(key[:min(enough, len(key))])...) {
 		start := startOf(form)
-		k.forms[start] = append(k.forms[start], form)
-		slices.SortFunc(k.forms[start], func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) })
-		k.forms[start] = slices.Compact(k.forms[start])
+		if i, found := slices.BinarySearchFunc(k.forms[start], form, longestFirst); !found {
+			k.forms[start] = slices.Insert(k.forms[start], i, form)
+		}
 	}
 }
 
@@ -117,9 +119,17 @@ func (k *Keys) In(text string) bool {
 	plain, err := url.PathUnescape(text)
 	k.mutex.RLock()
 	defer k.mutex.RUnlock()
-	return slices.ContainsFunc(k.lower, func(key string) bool {
-		return strings.Contains(text, key) || err == nil && plain != text && strings.Contains(plain, key)
-	})
+	return k.in(text) || err == nil && plain != text && k.in(plain)
+}
+
+// in reports whether text contains a key, both in lower case.
+func (k *Keys) in(text string) bool {
+	for ; len(text) >= minLength; text = text[1:] {
+		if slices.ContainsFunc(k.whole[startOf(text)], func(key string) bool { return strings.HasPrefix(text, key) }) {
+			return true
+		}
+	}
+	return false
 }
 
 const hidden = "<key>"

@@ -385,7 +385,7 @@ type heldWriter struct {
 func (w heldWriter) Flush() { <-w.release }
 
 // Requests above the maximum get 503 until the last byte of another response is
-// written. Metrics, probes and other pages are counted apart, health checks not at all.
+// written. Metrics, probes, other pages and reloads are counted apart, health checks not at all.
 func TestMaxRequests(t *testing.T) {
 	const refusal = "too many requests at a time; try again later\n"
 	tests := []struct {
@@ -397,6 +397,8 @@ func TestMaxRequests(t *testing.T) {
 		{3, []string{"/metrics", "/metrics?name[]=x"}, 3},
 		{3, []string{"/probe?target=" + shop, "/probe"}, 30},
 		{3, []string{"/", "/sd"}, 40},
+		{3, []string{"/", "/sd", "POST /-/reload"}, 50},
+		{0, []string{"POST /-/reload"}, 500},
 		{40, []string{"/"}, 40},
 		{40, []string{"/probe?target=" + shop}, 400},
 		{3, []string{"/-/healthy", "/-/ready", "/nowhere"}, 500},
@@ -408,6 +410,7 @@ func TestMaxRequests(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				handler := newHandlerWith(t, slowAPI{new(atomic.Int64)}, web.Config{
 					Options: web.Options{MaxRequests: test.maximum}, Registry: prometheus.NewRegistry(),
+					Reload: func(context.Context) error { return nil },
 				}, client.Chatbot{UUID: shop})
 				release := make(chan struct{})
 				var requests sync.WaitGroup
@@ -415,7 +418,11 @@ func TestMaxRequests(t *testing.T) {
 				ask := func(path string) {
 					defer requests.Done()
 					w := heldWriter{httptest.NewRecorder(), release}
-					handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+					method := http.MethodGet
+					if rest, ok := strings.CutPrefix(path, "POST "); ok {
+						method, path = http.MethodPost, rest
+					}
+					handler.ServeHTTP(w, httptest.NewRequest(method, path, nil))
 					switch {
 					case w.Code != http.StatusServiceUnavailable:
 						served.Add(1)

@@ -10,8 +10,7 @@ import (
 type reloader struct{ reload func(context.Context) error }
 
 func (l reloader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// The client may leave. A reload under way is finished, so that its log is complete.
-	if err := l.reload(context.WithoutCancel(r.Context())); err != nil {
+	if err := l.reload(r.Context()); err != nil {
 		http.Error(w, "the accounts stay as they were: "+err.Error(), http.StatusInternalServerError)
 		return
 	}

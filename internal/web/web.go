@@ -62,12 +62,15 @@ const (
 // discovery together.
 const maxOthers = 40
 
-// limiters return the limiters of the metrics, of probes and of the other pages.
-func (o Options) limiters() (metrics, probes, others func(http.Handler) http.Handler) {
+// maxReloads is the maximum number of reloads at a time: one under way, and those that wait.
+const maxReloads = 10
+
+// limiters return the limiters of the metrics, of probes, of the other pages and of reloads.
+func (o Options) limiters() (metrics, probes, others, reloads func(http.Handler) http.Handler) {
 	if o.MaxRequests == 0 {
-		return unlimited, unlimited, unlimited
+		return unlimited, unlimited, unlimited, unlimited
 	}
-	return limiter(o.MaxRequests), limiter(10 * min(o.MaxRequests, math.MaxInt/10)), limiter(maxOthers)
+	return limiter(o.MaxRequests), limiter(10 * min(o.MaxRequests, math.MaxInt/10)), limiter(maxOthers), limiter(maxReloads)
 }
 
 // NewHandler returns the handler of all endpoints.
@@ -80,7 +83,7 @@ func NewHandler(config Config) (http.Handler, error) {
 	}
 	compressed := compressor(wrapper)
 	scrapes := newScrapeHandler(config, compressed)
-	limitMetrics, limitProbes, limitOthers := config.limiters()
+	limitMetrics, limitProbes, limitOthers, limitReloads := config.limiters()
 	mux := http.NewServeMux()
 	get := func(path string, handler http.Handler) { mux.Handle("GET "+path, handler) }
 	get(exactly(config.TelemetryPath),
@@ -96,7 +99,7 @@ func NewHandler(config Config) (http.Handler, error) {
 	}))
 	get(discoveryPath, limitOthers(compressed.buffered(&serviceDiscovery{accounts: config.Accounts})))
 	if config.Reload != nil {
-		mux.Handle("POST "+reloadPath, http.NewCrossOriginProtection().Handler(limitOthers(reloader{config.Reload})))
+		mux.Handle("POST "+reloadPath, http.NewCrossOriginProtection().Handler(limitReloads(reloader{config.Reload})))
 	}
 	get(healthyPath, http.HandlerFunc(serveOK))
 	get(readyPath, http.HandlerFunc(serveOK))
