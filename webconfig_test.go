@@ -115,7 +115,11 @@ func wantOneLine(t *testing.T, got result, problem string) {
 func wantNothingOf(t *testing.T, text, secret, allowed string) {
 	t.Helper()
 	for i := range len(secret) - 3 {
-		if part := secret[i : i+4]; strings.Contains(text, part) && !strings.Contains(allowed, part) {
+		part := secret[i : i+4]
+		if strings.Trim(part, "0123456789") == "" {
+			continue // a time or a port may have the same digits
+		}
+		if strings.Contains(text, part) && !strings.Contains(allowed, part) {
 			t.Errorf("%q of the key is in %s", part, text)
 		}
 	}
