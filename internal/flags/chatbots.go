@@ -38,6 +38,10 @@ func (c *chatbots) Set(text string) error {
 	if c.onCommandLine {
 		return c.add(text)
 	}
+	if strings.TrimSpace(strings.ReplaceAll(text, ",", "")) == "" && strings.Contains(text, ",") {
+		// A template whose values are empty does not mean all chatbots.
+		return Error(c.flag, fmt.Errorf("chatbot %d is missing; write UUIDs between the commas, or remove the variable", len(*c.into)+1))
+	}
 	for entry := range strings.SplitSeq(text, ",") {
 		if strings.TrimSpace(entry) == "" {
 			continue // a comma or newline at the end
