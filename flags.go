@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -76,7 +77,7 @@ func parse(arguments []string, stdout io.Writer) (*settings, error) {
 	if s.command, err = flags.Parse(app, arguments); err != nil {
 		return nil, err
 	}
-	return s, errors.Join(checkIncremental(s.account.Source), s.checkConfigFile())
+	return s, cmp.Or(checkIncremental(s.account.Source), s.checkConfigFile())
 }
 
 // checkIncremental returns an error about flags that do not make an incremental mode.

@@ -185,6 +185,8 @@ func TestParseFails(t *testing.T) {
 		{"", "--chatwize.discovery-interval=-1ns", "--chatwize.discovery-interval (CHATWIZE_DISCOVERY_INTERVAL): is too short; minimum 0s"},
 		{"", "--chatwize.window=-1ns", "--chatwize.window (CHATWIZE_WINDOW): is too short; minimum 0s"},
 		{"", "--chatwize.window=299s", "--chatwize.window (CHATWIZE_WINDOW): is too short; minimum 5m0s, or 0 to fetch full lists only"},
+		{"", "--chatwize.window=1m --chatwize.include=a --chatwize.chatbot=" + shop,
+			"--chatwize.window (CHATWIZE_WINDOW): is too short; minimum 5m0s, or 0 to fetch full lists only"},
 		{"CHATWIZE_FULL_INTERVAL=0s", "--chatwize.window=5m",
 			"--chatwize.full-interval (CHATWIZE_FULL_INTERVAL): must be above 0 with --chatwize.window; write a duration such as 1h"},
 		{"", "--chatwize.full-interval=-1ns", "--chatwize.full-interval (CHATWIZE_FULL_INTERVAL): is too short; minimum 0s"},

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/chatwize-exporter/chatwize_exporter/internal/healthcheck"
 )
 
 // checkListenAddress returns an error if exporter-toolkit cannot listen on an address,
@@ -40,22 +42,18 @@ func (s *settings) pageURL() string {
 	if s.web.TelemetryPath == "/" || *s.listen.WebSystemdSocket || len(*s.listen.WebListenAddresses) == 0 {
 		return ""
 	}
-	host, port, err := net.SplitHostPort((*s.listen.WebListenAddresses)[0])
-	if number, _ := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
+	base, err := healthcheck.BaseURL((*s.listen.WebListenAddresses)[0], s.servesTLS)
+	if err != nil {
 		return ""
 	}
-	ip, err := netip.ParseAddr(host)
-	switch {
-	case host == "", host == "localhost", err == nil && ip.IsUnspecified():
-		host = "localhost"
-	case err != nil || ip.Zone() != "":
+	page, err := url.Parse(base)
+	if err != nil {
 		return ""
 	}
-	scheme := "http"
-	if s.servesTLS {
-		scheme = "https"
+	if ip, err := netip.ParseAddr(page.Hostname()); page.Hostname() != "localhost" && (err != nil || ip.Zone() != "") {
+		return ""
 	}
-	return (&url.URL{Scheme: scheme, Host: net.JoinHostPort(host, port), Path: "/"}).String()
+	return page.JoinPath("/").String()
 }
 
 // listenProblem returns why the exporter cannot listen, and what to do about it. It

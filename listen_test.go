@@ -53,6 +53,7 @@ func TestPageURL(t *testing.T) {
 		{"", "http://localhost:10113/", false},
 		{"--web.listen-address=0.0.0.0:80", "http://localhost:80/", false},
 		{"--web.listen-address=[::]:443", "https://localhost:443/", true},
+		{"--web.listen-address=[::ffff:0.0.0.0]:81", "http://localhost:81/", false},
 		{"--web.listen-address=[::1]:1", "http://[::1]:1/", false},
 		{"--web.listen-address=192.0.2.1:1 --web.listen-address=:2", "http://192.0.2.1:1/", false},
 		{"--web.listen-address=localhost:1", "http://localhost:1/", false},

@@ -70,7 +70,7 @@ func discard(response *http.Response) {
 	if response.ContentLength <= maxDiscarded {
 		late := time.AfterFunc(discardTimeout, func() { response.Body.Close() })
 		defer late.Stop()
-		_, _ = io.CopyN(io.Discard, response.Body, response.ContentLength)
+		_, _ = io.CopyN(io.Discard, response.Body, maxDiscarded+1)
 	}
 	response.Body.Close()
 }

@@ -198,3 +198,13 @@ func TestTimestamp(t *testing.T) {
 		})
 	}
 }
+
+// The first date of a list is parsed, whatever its bytes.
+func TestDateOfZeroBytes(t *testing.T) {
+	zeros := strings.Repeat(`\u0000`, len("2025-07-16"))
+	body := `[{"uuid":"a","created_at":"` + zeros + `T10:00:00Z","modified_at":"2025-07-16T07:00:00Z"}]`
+	got, err := sessions(t.Context(), newClientWith(t, "http://api.example", roundTripper(body)))
+	if err != nil || len(got) != 1 || !got[0].Created.IsZero() || !got[0].Malformed {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}

@@ -67,13 +67,19 @@ func TestStatusOfQuery(t *testing.T) {
 // A failure with a short body does not cost the connection; one with a long body is
 // not read.
 func TestConnectionIsKept(t *testing.T) {
-	for size, want := range map[int]int{0: 1, 4 << 10: 1, 1 << 20: 10} {
+	const chunked = -1
+	for size, want := range map[int]int{0: 1, 4 << 10: 1, 1 << 20: 10, chunked: 1} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			var connections atomic.Int32
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Content-Length", strconv.Itoa(size))
+				body := "x"
+				if size != chunked {
+					w.Header().Set("Content-Length", strconv.Itoa(size))
+					body = strings.Repeat("x", size)
+				}
 				w.WriteHeader(http.StatusUnauthorized)
-				_, _ = io.WriteString(w, strings.Repeat("x", size))
+				_ = http.NewResponseController(w).Flush()
+				_, _ = io.WriteString(w, body)
 			}))
 			count(server, &connections)
 			server.Start()

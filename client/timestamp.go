@@ -41,7 +41,7 @@ func (p *timeParser) parse(text []byte) (time.Time, bool) {
 
 // setDate sets p.midnight to the start of a date. It reports whether date is one.
 func (p *timeParser) setDate(date []byte) bool {
-	if string(date) == string(p.date[:]) {
+	if p.date[0] != 0 && string(date) == string(p.date[:]) {
 		return true
 	}
 	// The standard library parses RFC 3339 without copying the text.

@@ -98,15 +98,6 @@ type Account struct {
 	state  *state
 }
 
-// New returns an Account. The error is about its TLS settings, and quotes nothing of them.
-func New(config Config, logger log.Logger) (*Account, error) {
-	transport, err := newTransport(config)
-	if err != nil {
-		return nil, err
-	}
-	return newState(config, transport, logger).account(config), nil
-}
-
 // Config returns the settings of the account.
 func (a *Account) Config() Config { return a.config }
 

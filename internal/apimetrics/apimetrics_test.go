@@ -28,6 +28,7 @@ func TestInstrument(t *testing.T) {
 	_, _ = io.WriteString(compressor, strings.Repeat(" ", 10000)+list)
 	_ = compressor.Close()
 
+	const failure503 = "read, so that the connection can be used again"
 	registry := prometheus.NewPedanticRegistry()
 	var (
 		response http.Response
@@ -56,7 +57,7 @@ func TestInstrument(t *testing.T) {
 	}
 	fetch(200, "", list)
 	fetch(200, "gzip", zipped.String())
-	fetch(503, "", "this is not read")
+	fetch(503, "", failure503)
 	failure = errors.New("no connection, so no answer to count")
 	fetch(0, "", "")
 
@@ -68,7 +69,7 @@ chatwize_api_requests_total{code="503",endpoint="sessions"} 1
 # HELP chatwize_api_response_bytes_total Bytes of response bodies read from the Chatwize API, as they came over the network.
 # TYPE chatwize_api_response_bytes_total counter
 chatwize_api_response_bytes_total{endpoint="sessions"} %d
-`, len(list)+zipped.Len())
+`, len(list)+zipped.Len()+len(failure503))
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want),
 		"chatwize_api_requests_total", "chatwize_api_response_bytes_total"); err != nil {
 		t.Error(err)

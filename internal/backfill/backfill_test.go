@@ -70,14 +70,14 @@ func write(t *testing.T, account api, config backfill.Config) (past, logged stri
 		t.Fatal(err)
 	}
 	past = out.String()
-	most := 0
+	most := int64(0)
 	for uuid, of := range account {
 		written := strings.Count(past, `chatbot="`+uuid+`"`)
 		if sessions := len(of.([]client.Session)); progress.sessions[uuid] != sessions || progress.samples[uuid] != written {
 			t.Errorf("progress of %s was %d sessions and %d samples, want %d and %d", uuid, progress.sessions[uuid], progress.samples[uuid], sessions, written)
 		}
 		// At each moment all series have a sample at most, and the first has one.
-		most += 28 * len(samples(past, metrics[0], uuid))
+		most += 28 * int64(len(samples(past, metrics[0], uuid)))
 	}
 	if read.MaxSamples() != most {
 		t.Errorf("there are %d samples at most, want %d", read.MaxSamples(), most)
@@ -506,7 +506,7 @@ func TestWriteEnds(t *testing.T) {
 	if err := past.Write(t.Context(), full{}, progress.onWritten); !errors.Is(err, errFull) {
 		t.Errorf("got %v", err)
 	}
-	if written := progress.samples["aa"]; written == 0 || written >= past.MaxSamples() {
+	if written := progress.samples["aa"]; written == 0 || int64(written) >= past.MaxSamples() {
 		t.Errorf("wrote %d samples of %d", written, past.MaxSamples())
 	}
 	// What fits into a buffer is written at the end.

@@ -64,7 +64,7 @@ func (c Command) Run(ctx context.Context, set *accounts.Set, stdout io.Writer, t
 // written is what was written.
 type written struct {
 	past    *Past
-	samples int
+	samples int64
 	skipped bool // whether chatbots were left out
 }
 
@@ -174,7 +174,7 @@ func (c Command) write(ctx context.Context, set *accounts.Set, out io.Writer, te
 	bar = terminal.Bar(past.MaxSamples(), "writing samples")
 	done := written{past: past, skipped: skipped || len(past.Chatbots) < len(chatbots)}
 	err = past.Write(ctx, out, func(chatbot Chatbot, samples int) {
-		done.samples += samples
+		done.samples += int64(samples)
 		bar.Describe("writing samples of " + chatbot.UUID)
 		_ = bar.Add(samples)
 	})

@@ -249,8 +249,8 @@ func (p *Past) Sessions() int {
 
 // MaxSamples returns the maximum number of samples. There are fewer if a chatbot had no
 // session at first, or not enough to compare with.
-func (p *Past) MaxSamples() int {
+func (p *Past) MaxSamples() int64 {
 	span := p.End.Sub(p.Start)
-	moments := 1 + int((span+p.Step-1)/p.Step)
-	return len(collector.DatedMetrics()) * len(p.chatbots) * moments
+	moments := 1 + int64((span+p.Step-1)/p.Step)
+	return int64(len(collector.DatedMetrics())) * int64(len(p.chatbots)) * moments
 }

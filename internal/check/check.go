@@ -47,7 +47,7 @@ func (c Command) Run(ctx context.Context, set *accounts.Set, out io.Writer, term
 		}
 		n += len(l.chatbots)
 	}
-	bar := terminal.Bar(n, "fetching chatbots")
+	bar := terminal.Bar(int64(n), "fetching chatbots")
 	results := fetchLists(ctx, lists, func() { _ = bar.Add(1) })
 	_ = bar.Finish()
 	if ctx.Err() != nil {
@@ -192,6 +192,16 @@ func pointer(value tally.Value) *float64 {
 	return &value.Number
 }
 
+// pauseEnd returns " until" and the end of the pause that a failed fetch met or began. It is
+// empty if there is no pause.
+func pauseEnd(err error) string {
+	until := fetch.PausedUntil(err)
+	if until.IsZero() {
+		return ""
+	}
+	return " until " + until.UTC().Format(time.RFC3339)
+}
+
 const notSessions = "not a session list"
 
 // status returns why a fetch failed, in a few words.
@@ -209,12 +219,9 @@ func status(err error) string {
 	case client.NotFound:
 		return "not found"
 	case client.RateLimited:
-		return "rate limited until " + fetch.PausedUntil(err).UTC().Format(time.RFC3339)
+		return "rate limited" + pauseEnd(err)
 	case client.ServerError:
-		if until := fetch.PausedUntil(err); !until.IsZero() {
-			return fmt.Sprintf("server error %d until %s", code, until.UTC().Format(time.RFC3339))
-		}
-		return fmt.Sprintf("server error %d", code)
+		return fmt.Sprintf("server error %d", code) + pauseEnd(err)
 	case client.UnexpectedStatus:
 		return fmt.Sprintf("unexpected status %d", code)
 	case client.Timeout:

@@ -47,6 +47,7 @@ func TestFetch(t *testing.T) {
 		{"server error 503 until " + until.UTC().Format(time.RFC3339), &fetch.Error{Reason: client.ServerError, PausedUntil: until, Err: &client.Error{Status: 503}}},
 		{"only a page of the list", &client.Error{Reason: client.InvalidResponse, Status: 200, Err: client.ErrPage}},
 		{"not a session list", &client.Error{Reason: client.InvalidResponse, Status: 200}},
+		{"rate limited", &client.Error{Reason: client.RateLimited, Status: 429}},
 		{"rate limited until " + until.UTC().Format(time.RFC3339), &fetch.Error{Reason: client.RateLimited, PausedUntil: until}},
 	}
 	api := api{}

@@ -44,8 +44,8 @@ func (t *Terminal) Write(line []byte) (int, error) {
 
 // Bar starts a progress bar, which its Finish method clears. A total of [Unknown]
 // shows a spinner instead.
-func (t *Terminal) Bar(total int, description string) *progressbar.ProgressBar {
-	return progressbar.NewOptions(total, progressbar.OptionSetWriter(barWriter{t}),
+func (t *Terminal) Bar(total int64, description string) *progressbar.ProgressBar {
+	return progressbar.NewOptions64(total, progressbar.OptionSetWriter(barWriter{t}),
 		progressbar.OptionSetDescription(description), progressbar.OptionShowCount(),
 		progressbar.OptionThrottle(50*time.Millisecond),
 		progressbar.OptionSetVisibility(t.visible), progressbar.OptionClearOnFinish())

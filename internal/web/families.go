@@ -38,13 +38,10 @@ func (c *familyCaches) of(account *accounts.Account) *familyCache {
 	return cache
 }
 
-// keep drops the caches of all other accounts.
-func (c *familyCaches) keep(set *accounts.Set) {
+// retain drops the caches of accounts that are not in set.
+func (c *familyCaches) retain(set *accounts.Set) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if len(c.caches) <= len(set.Accounts) {
-		return
-	}
 	current := map[*fetch.Source]bool{}
 	for _, account := range set.Accounts {
 		current[account.Source] = true

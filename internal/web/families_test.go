@@ -6,6 +6,7 @@ import (
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/collector"
+	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/tally"
 )
@@ -57,5 +58,21 @@ func TestFamilyCacheFails(t *testing.T) {
 		if families, err := cache.gather(twice); err == nil {
 			t.Errorf("gathered %v", families)
 		}
+	}
+}
+
+// Accounts that are gone keep no families, however many accounts there are.
+func TestFamilyCachesRetain(t *testing.T) {
+	account := func() *accounts.Account { return &accounts.Account{Source: &fetch.Source{}} }
+	gone, a, b := account(), account(), account()
+	caches := newFamilyCaches()
+	before := caches.of(gone)
+	kept := caches.of(a)
+	caches.retain(accounts.NewSet(a, b))
+	if caches.of(a) != kept {
+		t.Error("an account has lost its families")
+	}
+	if caches.of(gone) == before {
+		t.Error("an account that is gone has kept its families")
 	}
 }

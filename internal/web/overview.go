@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-kit/log/level"
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
@@ -103,7 +104,7 @@ func (o *overview) render() *response {
 		err = errors.Join(writeErr, compressor.Close())
 	}
 	if err != nil {
-		errorLog{o.Logger}.Println(err)
+		level.Error(o.Logger).Log("msg", "writing the page failed", "err", err)
 		failed := &response{header: http.Header{}, body: new(bytes.Buffer)}
 		http.Error(failed, "the page cannot be written; the log of the exporter says why", http.StatusInternalServerError)
 		return failed

@@ -73,7 +73,7 @@ type fetched struct {
 // count the fetches of this page.
 func (h *scrapeHandler) fetch(ctx context.Context, name string) prometheus.GathererFunc {
 	set := h.Accounts()
-	h.families.keep(set)
+	h.families.retain(set)
 	all := set.Accounts
 	if name != "" {
 		account, ok := set.Find(name)
