@@ -36,7 +36,7 @@ dashboard: ## Write dashboards/chatwize.json and its copy in the Kubernetes mani
 
 .PHONY: page-picture
 page-picture: ## Redraw docs/page.png, the picture of the page (Chromium).
-	cd e2e && GOFLAGS=-ldflags=-X=$(STAMP).Version=$(VERSION) go test -count 1 -run 'TestPage$$' . -args -page=$(CURDIR)/docs/page.png
+	cd e2e && go test -count 1 -run '^TestPage$$' . -args -page=$(CURDIR)/docs/page.png
 
 .PHONY: schema-check
 schema-check: ## Check the dashboard against Grafana's types (npm).
@@ -115,4 +115,4 @@ image-check: ## Build and test the container image without an engine (Debian, as
 
 .PHONY: help
 help: ## Show this help.
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-14s %s\n", $$1, $$2 }'

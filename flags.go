@@ -168,7 +168,7 @@ func (s *settings) addAccountFlags(app *kingpin.Application) {
 		"Check the configuration file, the web configuration and the key files, and exit. The API is not asked."), &s.configCheck)
 	flags.BaseURL(app.Flag("chatwize.url",
 		"Base URL of the Chatwize API.").
-		Envar("CHATWIZE_URL").Default("https://app.chatwize.ai"), &account.URL)
+		Envar("CHATWIZE_URL").Default("https://app.chatwize.ai"), &account.URL, "--chatwize.token-file")
 	app.Flag("chatwize.token-file",
 		"File that holds the API key. It is read again when it changes.").
 		Envar("CHATWIZE_TOKEN_FILE").PlaceHolder("FILE").StringVar(&s.tokenFile)

@@ -126,11 +126,7 @@ func (s *settings) runCheck(ctx context.Context, manager *accounts.Manager, stdo
 	if err != nil {
 		return err
 	}
-	ok, err := s.check.Run(ctx, set, stdout, terminal)
-	if err == nil && !ok {
-		err = errFailed
-	}
-	return err
+	return outcome(s.check.Run(ctx, set, stdout, terminal))
 }
 
 func (s *settings) runBackfill(ctx context.Context, manager *accounts.Manager, stdout io.Writer, terminal *progress.Terminal, logger log.Logger) error {
@@ -138,9 +134,13 @@ func (s *settings) runBackfill(ctx context.Context, manager *accounts.Manager, s
 	if err != nil {
 		return err
 	}
-	ok, err := s.backfill.Run(ctx, set, stdout, terminal, logger)
+	return outcome(s.backfill.Run(ctx, set, stdout, terminal, logger))
+}
+
+// outcome returns the error of a command, errFailed if it has none but did not succeed.
+func outcome(ok bool, err error) error {
 	if err == nil && !ok {
-		err = errFailed
+		return errFailed
 	}
 	return err
 }

@@ -6,12 +6,15 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
 
 // Set are all accounts at a time. It does not change.
@@ -38,6 +41,28 @@ func (s *Set) Find(name string) (*Account, bool) {
 		return nil, false
 	}
 	return s.Accounts[i], true
+}
+
+// List is the list of an account's chatbots, or why there is none.
+type List struct {
+	Account  *Account
+	Chatbots []client.Chatbot
+	Err      error // nil if there is a list, which may be empty
+}
+
+// Lists returns the lists of all accounts, in their order. It fetches those that are due side
+// by side.
+func (s *Set) Lists(ctx context.Context) []List {
+	lists := make([]List, len(s.Accounts))
+	var fetches sync.WaitGroup
+	for i, account := range s.Accounts {
+		fetches.Go(func() {
+			chatbots, err := account.Directory.Chatbots(ctx)
+			lists[i] = List{account, chatbots, err}
+		})
+	}
+	fetches.Wait()
+	return lists
 }
 
 // othersPatience is how long a lookup waits for the lists of other accounts when one has the

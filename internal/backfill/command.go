@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/go-kit/log"
@@ -106,14 +104,20 @@ func writeError(format string, err error) error {
 // chatbots returns the chatbots of accounts, asked side by side. It reports whether accounts
 // were left out, which it logs.
 func (c Command) chatbots(ctx context.Context, set *accounts.Set, logger log.Logger) (chatbots []Chatbot, skipped bool, err error) {
-	lists := make([][]Chatbot, len(set.Accounts))
-	errs := make([]error, len(set.Accounts))
-	var fetches sync.WaitGroup
-	for i, account := range set.Accounts {
-		fetches.Go(func() { lists[i], errs[i] = listOf(ctx, account) })
+	lists := set.Lists(ctx)
+	if ctx.Err() != nil {
+		return nil, false, context.Cause(ctx)
 	}
-	fetches.Wait()
-	failed := slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	var failed []error
+	for _, list := range lists {
+		if err := listError(list); err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		for _, chatbot := range list.Chatbots {
+			chatbots = append(chatbots, Chatbot{Chatbot: chatbot, Account: list.Account.Name, Source: list.Account.Source})
+		}
+	}
 	if len(failed) == 1 && (!c.SkipFailed || len(lists) == 1) {
 		return nil, false, failed[0]
 	}
@@ -123,28 +127,25 @@ func (c Command) chatbots(ctx context.Context, set *accounts.Set, logger log.Log
 	if len(failed) > 0 && (!c.SkipFailed || len(failed) == len(lists)) {
 		return nil, false, fmt.Errorf("%d of %d accounts could not be read; correct that, or write the others with --skip-failed", len(failed), len(lists))
 	}
-	return slices.Concat(lists...), len(failed) > 0, nil
+	return chatbots, len(failed) > 0, nil
 }
 
-// listOf returns the chatbots of an account. Its error names the account, if it has a name.
-func listOf(ctx context.Context, account *accounts.Account) ([]Chatbot, error) {
-	listed, err := account.Directory.Chatbots(ctx)
+// listError returns why the chatbots of an account cannot be read, nil if they can. It names
+// the account, if that has a name.
+func listError(list accounts.List) error {
+	var err error
 	switch {
-	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case err != nil: // the log has it with a hint
+	case list.Err != nil: // the log has it with a hint
 		err = errors.New("without the list of chatbots, there is nothing to write")
-	case len(listed) == 0:
+	case len(list.Chatbots) == 0:
 		err = errors.New("the account has no chatbots; check the base URL and the API key")
+	default:
+		return nil
 	}
-	if err != nil && account.Name != "" {
-		err = fmt.Errorf("account %q: %w", account.Name, err)
+	if list.Account.Name != "" {
+		return fmt.Errorf("account %q: %w", list.Account.Name, err)
 	}
-	var chatbots []Chatbot
-	for _, chatbot := range listed {
-		chatbots = append(chatbots, Chatbot{Chatbot: chatbot, Account: account.Name, Source: account.Source})
-	}
-	return chatbots, err
+	return err
 }
 
 // write fetches the sessions of all chatbots and then writes their past to out.

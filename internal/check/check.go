@@ -36,16 +36,16 @@ func (c Command) Run(ctx context.Context, set *accounts.Set, out io.Writer, term
 	if c.Format == "json" {
 		write = WriteJSON
 	}
-	lists := list(ctx, set)
+	lists := set.Lists(ctx)
 	if ctx.Err() != nil {
 		return false, errInterrupted
 	}
 	n := 0
 	for _, l := range lists {
-		if errors.Is(l.err, errNoChatbots) && !set.Named() {
-			return false, cmp.Or(write(out, []Result{}), l.err)
+		if l.Err == nil && len(l.Chatbots) == 0 && !set.Named() {
+			return false, cmp.Or(write(out, []Result{}), errNoChatbots)
 		}
-		n += len(l.chatbots)
+		n += len(l.Chatbots)
 	}
 	bar := terminal.Bar(int64(n), "fetching chatbots")
 	results := fetchLists(ctx, lists, func() { _ = bar.Add(1) })
@@ -59,52 +59,28 @@ func (c Command) Run(ctx context.Context, set *accounts.Set, out io.Writer, term
 	return !slices.ContainsFunc(results, func(r Result) bool { return !r.OK() }), nil
 }
 
-// accountList is the list of an account's chatbots, or why there is none.
-type accountList struct {
-	account  *accounts.Account
-	chatbots []client.Chatbot
-	err      error
-}
-
 var (
 	errInterrupted = errors.New("interrupted")
 	errNoChatbots  = errors.New("the account has no chatbots; check the base URL and the API key")
 )
 
-// list returns the chatbots of accounts, asked side by side.
-func list(ctx context.Context, set *accounts.Set) []accountList {
-	lists := make([]accountList, len(set.Accounts))
-	var fetches sync.WaitGroup
-	for i, account := range set.Accounts {
-		fetches.Go(func() {
-			chatbots, err := account.Directory.Chatbots(ctx)
-			if err == nil && len(chatbots) == 0 {
-				err = errNoChatbots
-			}
-			lists[i] = accountList{account, chatbots, err}
-		})
-	}
-	fetches.Wait()
-	return lists
-}
-
 // fetchLists fetches the chatbots of lists, in their order. It calls done, concurrently,
 // after each chatbot.
-func fetchLists(ctx context.Context, lists []accountList, done func()) []Result {
+func fetchLists(ctx context.Context, lists []accounts.List, done func()) []Result {
 	results := make([][]Result, len(lists))
 	var fetches sync.WaitGroup
 	for i, l := range lists {
 		fetches.Go(func() {
 			switch {
-			case errors.Is(l.err, errNoChatbots):
+			case l.Err != nil:
+				results[i] = []Result{listFailed(l.Err)}
+			case len(l.Chatbots) == 0:
 				results[i] = []Result{{Status: "no chatbots"}}
-			case l.err != nil:
-				results[i] = []Result{listFailed(l.err)}
 			default:
-				results[i] = Fetch(ctx, l.account.Source, l.chatbots, done)
+				results[i] = Fetch(ctx, l.Account.Source, l.Chatbots, done)
 			}
 			for n := range results[i] {
-				results[i][n].Account = l.account.Name
+				results[i][n].Account = l.Account.Name
 			}
 		})
 	}
@@ -162,7 +138,7 @@ func newResult(chatbot client.Chatbot, fetched fetch.Result) Result {
 	} else {
 		numbers := fetched.Numbers
 		r.Sessions, r.Leads, r.Verified = &numbers.Sessions, &numbers.WithLead, &numbers.WithVerifiedIdentity
-		r.Recent, r.Usual = &numbers.Recent[tally.AllSessions][oneDay], pointer(numbers.Usual[tally.AllSessions][oneDay])
+		r.Recent, r.Usual = &numbers.Recent[tally.AllSessions][tally.OneDay], pointer(numbers.Usual[tally.AllSessions][tally.OneDay])
 		r.Missing, r.MissingLeads, r.MissingVerified = pointer(numbers.Missing[tally.AllSessions]),
 			pointer(numbers.Missing[tally.WithLead]), pointer(numbers.Missing[tally.WithVerifiedIdentity])
 		if !numbers.LastCreated.IsZero() {
@@ -180,9 +156,6 @@ func listFailed(err error) Result {
 	}
 	return Result{Status: "no list: " + text, Reason: fetch.ReasonOf(err)}
 }
-
-// oneDay is the index of a day in [tally.RecentWindows] and [tally.UsualWindows].
-const oneDay = 1
 
 // pointer returns a pointer to a number, nil if it is unknown.
 func pointer(value tally.Value) *float64 {

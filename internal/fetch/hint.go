@@ -19,7 +19,7 @@ var hints = []struct {
 	{client.ErrElsewhere, "check the base URL: the API has moved to another host, which the API key is not sent to"},
 	{client.ErrProxyPassword, "check the user name and password in the address of the proxy"},
 	{client.ErrProxy, "check the base URL, and that the proxy allows and can reach it"},
-	{client.ErrTLSFile, "check that the files of tls_config exist and that the user of the exporter can read them"},
+	{client.ErrTLSFile, "check that the certificate and key files for TLS exist and that the user of the exporter can read them"},
 	{client.ErrAuthority, "if it is a private authority, check that the environment variable SSL_CERT_FILE names its certificate"},
 	{client.ErrCertificate, "check the base URL, the clock of this machine, and the certificate of the API or of a proxy before it"},
 	{client.ErrLargeHeaders, "check the base URL, and whether a proxy adds headers"},

@@ -219,7 +219,7 @@ func (s *Source) cached(key string) (Result, bool) {
 // read again with all sessions. It waits for the end of a pause if the timeout of the
 // fetch allows. Its error names the chatbot and what to do.
 func (s *Source) Stream(ctx context.Context, chatbot client.Chatbot, read func(iter.Seq2[client.Session, error]) error) error {
-	_, err := DoPatiently(ctx, s.Gate, chatbot.UUID, func(ctx context.Context) (struct{}, error) {
+	_, err := DoPatiently(ctx, s.Gate, client.CanonicalUUID(chatbot.UUID), func(ctx context.Context) (struct{}, error) {
 		if err := s.Gate.checkRefusals(&s.streamed); err != nil {
 			return struct{}{}, err
 		}

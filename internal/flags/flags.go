@@ -129,8 +129,8 @@ func Duration(flag *kingpin.FlagClause, into *time.Duration, minimum time.Durati
 }
 
 // BaseURL makes flag accept the base URL of an API; see [setting.BaseURL].
-func BaseURL(flag *kingpin.FlagClause, into **url.URL) {
-	set(flag, into, func(text string) (*url.URL, error) { return setting.BaseURL(text, "--chatwize.token-file") })
+func BaseURL(flag *kingpin.FlagClause, into **url.URL, keySetting string) {
+	set(flag, into, func(text string) (*url.URL, error) { return setting.BaseURL(text, keySetting) })
 }
 
 // Pattern makes flag accept a regular expression; see [setting.Pattern].

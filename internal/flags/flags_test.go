@@ -95,7 +95,7 @@ func TestFlags(t *testing.T) {
 		"URL": {
 			func(flag *kingpin.FlagClause) func() string {
 				var value *url.URL
-				flags.BaseURL(flag, &value)
+				flags.BaseURL(flag, &value, "--chatwize.token-file")
 				return func() string { return value.String() }
 			},
 			map[string]string{

@@ -86,7 +86,7 @@ func FuzzFlags(f *testing.F) {
 			number   int
 			word     string
 		)
-		flags.BaseURL(app.Flag("url", "").Envar("TEST_URL"), &base)
+		flags.BaseURL(app.Flag("url", "").Envar("TEST_URL"), &base, "--key")
 		flags.Duration(app.Flag("duration", ""), &duration, time.Second)
 		flags.Int(app.Flag("number", ""), &number, 1)
 		flags.OneOf(app.Flag("word", ""), &word, "debug", "info")

@@ -31,6 +31,9 @@ var (
 	UsualWindows  = [...]time.Duration{time.Hour, day, week}
 )
 
+// OneDay is the index of a day in [RecentWindows] and [UsualWindows].
+const OneDay = 1
+
 const (
 	// comparedWeeks is the number of weeks that recent sessions are compared with.
 	comparedWeeks = 4

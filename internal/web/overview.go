@@ -130,8 +130,8 @@ type listed struct {
 
 func (l listed) known() fetch.Known { return l.account.Source.Known(l.Chatbot) }
 
-// unlisted is an account whose chatbots are not known, or that has none.
-type unlisted struct {
+// withoutChatbots is an account whose chatbots are not known, or that has none.
+type withoutChatbots struct {
 	account *accounts.Account
 	err     error // nil if it has none
 }
@@ -148,23 +148,16 @@ func (o *overview) view() *view {
 }
 
 // list returns the chatbots of accounts, asked side by side.
-func list(ctx context.Context, set *accounts.Set) (chatbots []listed, without []unlisted) {
-	lists := make([][]client.Chatbot, len(set.Accounts))
-	errs := make([]error, len(set.Accounts))
-	var fetches sync.WaitGroup
-	for i, account := range set.Accounts {
-		fetches.Go(func() { lists[i], errs[i] = account.Directory.Chatbots(ctx) })
-	}
-	fetches.Wait()
-	for i, account := range set.Accounts {
-		if account.Removed() {
+func list(ctx context.Context, set *accounts.Set) (chatbots []listed, without []withoutChatbots) {
+	for _, list := range set.Lists(ctx) {
+		if list.Account.Removed() {
 			continue // by a reload; its errors mean nothing
 		}
-		if len(lists[i]) == 0 {
-			without = append(without, unlisted{account, errs[i]})
+		if len(list.Chatbots) == 0 {
+			without = append(without, withoutChatbots{list.Account, list.Err})
 		}
-		for _, chatbot := range lists[i] {
-			chatbots = append(chatbots, listed{account, chatbot})
+		for _, chatbot := range list.Chatbots {
+			chatbots = append(chatbots, listed{list.Account, chatbot})
 		}
 	}
 	return chatbots, without

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -68,9 +67,9 @@ type fetched struct {
 	err      error               // of gathering these
 }
 
-// fetch fetches the chatbots of an account, or of all accounts side by side. It returns a
-// function that makes their metrics and then those of the accounts and of the exporter, which
-// count the fetches of this page.
+// fetch fetches the chatbots of an account, or of all accounts if name is empty. Then it gathers
+// the metrics of the API and of the exporter, so that they count these fetches. The function
+// that it returns gathers all metrics of the page.
 func (h *scrapeHandler) fetch(ctx context.Context, name string) prometheus.GathererFunc {
 	set := h.Accounts()
 	h.families.retain(set)
@@ -83,19 +82,15 @@ func (h *scrapeHandler) fetch(ctx context.Context, name string) prometheus.Gathe
 		all = []*accounts.Account{account}
 	}
 	results := make([]fetched, len(all))
-	fetchOne := func(i int) {
-		results[i].account = all[i]
-		if !h.ProbeOnly || name != "" {
-			results[i].snapshot = snapshotOf(ctx, all[i], all[i].Directory)
-		}
-		results[i].api, results[i].err = all[i].Metrics.Gather()
-	}
 	var fetches sync.WaitGroup
-	for i := range all[:max(0, len(all)-1)] {
-		fetches.Go(func() { fetchOne(i) })
-	}
-	if len(all) > 0 {
-		fetchOne(len(all) - 1) // the only one of a single account
+	for i, account := range all {
+		fetches.Go(func() {
+			results[i].account = account
+			if !h.ProbeOnly || name != "" {
+				results[i].snapshot = snapshotOf(ctx, account, account.Directory)
+			}
+			results[i].api, results[i].err = account.Metrics.Gather()
+		})
 	}
 	fetches.Wait()
 	var own []*dto.MetricFamily
@@ -108,27 +103,20 @@ func (h *scrapeHandler) fetch(ctx context.Context, name string) prometheus.Gathe
 
 func noMetrics() ([]*dto.MetricFamily, error) { return nil, nil }
 
-// gather returns the families of what was fetched, each once: sorted or, without names of
-// accounts, those of chatbots before the others. Accounts that were removed meanwhile are left out, as the end
-// of their fetches is no failure.
+// gather returns the families of a page, each once, sorted by name. Accounts that were removed
+// during the fetch are left out, as the end of their fetches is no failure.
 func (h *scrapeHandler) gather(results []fetched, own []*dto.MetricFamily, ownErr error) ([]*dto.MetricFamily, error) {
-	errs, named := []error{ownErr}, false
-	chatbots, others := make([][]*dto.MetricFamily, 0, len(results)), [][]*dto.MetricFamily{own}
+	lists, errs := [][]*dto.MetricFamily{own}, []error{ownErr}
 	for _, result := range results {
 		if result.account.Removed() {
 			continue
 		}
-		named = named || result.account.Name != ""
 		families, err := h.families.of(result.account).gather(result.snapshot)
-		chatbots, others = append(chatbots, families), append(others, result.api)
+		lists = append(lists, families, result.api)
 		errs = append(errs, err, result.err)
 	}
-	if named {
-		chatbots, others = nil, append(others, chatbots...)
-	}
-	ofChatbots, err := merge(chatbots...)
-	ofOthers, otherErr := merge(others...)
-	return withoutDuplicates(slices.Concat(ofChatbots, ofOthers)), errors.Join(append(errs, err, otherErr)...)
+	merged, err := merge(lists...)
+	return withoutDuplicates(merged), errors.Join(append(errs, err)...)
 }
 
 // serveProbe serves the metrics of one chatbot and, if it has a name, of its account.

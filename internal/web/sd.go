@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/accounts"
 )
 
@@ -48,22 +47,16 @@ func (s *serviceDiscovery) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel = context.WithTimeout(ctx, listTimeout)
 		defer cancel()
 	}
-	lists := make([][]client.Chatbot, len(set.Accounts))
-	errs := make([]error, len(set.Accounts))
-	var fetches sync.WaitGroup
-	for i, account := range set.Accounts {
-		fetches.Go(func() { lists[i], errs[i] = account.Directory.Chatbots(ctx) })
-	}
-	fetches.Wait()
+	lists := set.Lists(ctx)
 	s.encoding.Lock()
 	defer s.encoding.Unlock()
 	groups, known := []targetGroup{}, false
-	for i, account := range set.Accounts {
-		known = known || errs[i] == nil
-		for _, chatbot := range lists[i] {
+	for _, list := range lists {
+		known = known || list.Err == nil
+		for _, chatbot := range list.Chatbots {
 			labels := map[string]string{"__meta_chatwize_chatbot_name": chatbot.NameOrUUID()}
-			if account.Name != "" {
-				labels["__meta_chatwize_account"] = account.Name
+			if list.Account.Name != "" {
+				labels["__meta_chatwize_account"] = list.Account.Name
 			}
 			groups = append(groups, targetGroup{Targets: []string{chatbot.UUID}, Labels: labels})
 		}

@@ -119,7 +119,7 @@ type dayBars struct {
 }
 
 // newView returns the view of chatbots as they are known now.
-func newView(options Options, named bool, chatbots []listed, without []unlisted) *view {
+func newView(options Options, named bool, chatbots []listed, without []withoutChatbots) *view {
 	now := time.Now()
 	v := &view{
 		Chatbots: len(chatbots),
@@ -168,7 +168,7 @@ func (r row) rank() int {
 	}
 }
 
-func newNote(u unlisted, now time.Time) note {
+func newNote(u withoutChatbots, now time.Time) note {
 	n := note{Account: u.account.Name, Text: "has no chatbots to show. Check the base URL, the API key, and which chatbots are included or excluded."}
 	var local *fetch.Error
 	var answer *client.Error
@@ -239,15 +239,14 @@ func isSilent(n *tally.Numbers) bool {
 }
 
 func newNumbers(result fetch.Result, now time.Time) *numbers {
-	const oneDay = 1 // the index of a day in tally.RecentWindows and tally.UsualWindows
 	n := &numbers{Fetched: ago(result.Received, now), Days: newDayBars(result.Numbers.Days, result.Date)}
 	for kind, name := range []string{"Sessions", "Leads", "Verified"} {
 		total := []int{result.Numbers.Sessions, result.Numbers.WithLead, result.Numbers.WithVerifiedIdentity}[kind]
 		usual := "–"
-		if value := result.Numbers.Usual[kind][oneDay]; value.Known {
+		if value := result.Numbers.Usual[kind][tally.OneDay]; value.Known {
 			usual = grouped(value.Number)
 		}
-		n.Kinds = append(n.Kinds, kindNumbers{name, grouped(float64(total)), grouped(result.Numbers.Recent[kind][oneDay]), usual})
+		n.Kinds = append(n.Kinds, kindNumbers{name, grouped(float64(total)), grouped(result.Numbers.Recent[kind][tally.OneDay]), usual})
 		value := result.Numbers.Missing[kind]
 		number := missingNumber{grouped(value.Number), strings.ToLower(name), value.Number >= manyMissing}
 		switch {
