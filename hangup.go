@@ -24,8 +24,8 @@ func onHangup(f func()) (stop func()) {
 	}
 }
 
-// untilBrokenPipe returns a context that also ends with a write to a pipe that nobody reads,
-// such as a log. That would end the process at once, and leave unfinished files.
+// untilBrokenPipe returns a context that also ends with SIGPIPE, such as after a write to a
+// closed log pipe. By default, SIGPIPE ends the process at once and leaves temporary files.
 func untilBrokenPipe(ctx context.Context) (_ context.Context, stop func()) {
 	return signal.NotifyContext(ctx, syscall.SIGPIPE)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // usageTemplate is kingpin's default template, except that a command has its own flags
-// first, and of the shared ones only those that it heeds.
+// first, and of the shared ones only those that it uses.
 const usageTemplate = `usage: {{.App.Name}}
 {{- with .Context.SelectedCommand}} {{.Name}} [<flags>]{{range .Args}} [<{{.Name}}>]{{end}}
 
@@ -24,7 +24,7 @@ Flags of this command:
 {{.|FlagsToTwoColumns|FormatTwoColumns}}
 {{- end}}
 Flags:
-{{Heeded .Name $.App.Flags|FlagsToTwoColumns|FormatTwoColumns}}
+{{UsedFlags .Name $.App.Flags|FlagsToTwoColumns|FormatTwoColumns}}
 {{- else}} [<flags>] <command> [<args> ...]
 
 {{.App.Help|Wrap 0}}
@@ -61,22 +61,22 @@ const manTemplate = `{{define "flags"}}{{range .Flags}}{{if not .Hidden -}}
 {{template "flags" . -}}
 {{end}}`
 
-// unheeded are, for each command, how the names of the shared flags begin that it ignores.
-var unheeded = map[string][]string{
+// ignoredFlags has, for each command, prefixes of the shared flags that it ignores.
+var ignoredFlags = map[string][]string{
 	demoCommand:        {"config.", "chatwize.url", "chatwize.token-file", "chatwize.chatbot"},
-	checkCommand:       unheededOnce,
-	backfillCommand:    unheededOnce,
+	checkCommand:       ignoredByOneShot,
+	backfillCommand:    ignoredByOneShot,
 	healthcheckCommand: {"config.", "chatwize.", "web.telemetry-path", "web.max-requests", "log."},
 }
 
-// unheededOnce is for commands that fetch each list once and serve nothing.
-var unheededOnce = []string{"web.", "chatwize.timeout-offset", "chatwize.cache-ttl", "chatwize.discovery-interval",
+// ignoredByOneShot is for commands that fetch each list once and serve nothing.
+var ignoredByOneShot = []string{"web.", "chatwize.timeout-offset", "chatwize.cache-ttl", "chatwize.discovery-interval",
 	"chatwize.window", "chatwize.full-interval", "chatwize.probe-only"}
 
-// heeded returns the shared flags that a command heeds.
-func heeded(command string, shared []*kingpin.FlagModel) []*kingpin.FlagModel {
+// usedFlags returns the shared flags that a command uses.
+func usedFlags(command string, shared []*kingpin.FlagModel) []*kingpin.FlagModel {
 	return slices.DeleteFunc(slices.Clone(shared), func(flag *kingpin.FlagModel) bool {
-		return slices.ContainsFunc(unheeded[command], func(prefix string) bool { return strings.HasPrefix(flag.Name, prefix) })
+		return slices.ContainsFunc(ignoredFlags[command], func(prefix string) bool { return strings.HasPrefix(flag.Name, prefix) })
 	})
 }
 
@@ -92,7 +92,7 @@ var printed = map[string]string{
 // once if arguments ask for what kingpin writes to another place.
 func addHelp(app *kingpin.Application, arguments []string, stdout io.Writer) error {
 	help := &helpWriter{out: stdout}
-	app.UsageWriter(help).UsageTemplate(usageTemplate).UsageFuncs(template.FuncMap{"Heeded": heeded}).Terminate(help.exit)
+	app.UsageWriter(help).UsageTemplate(usageTemplate).UsageFuncs(template.FuncMap{"UsedFlags": usedFlags}).Terminate(help.exit)
 	if len(arguments) != 1 || printed[arguments[0]] == "" {
 		return nil
 	}

@@ -53,9 +53,9 @@ type Error struct {
 	Offset int64
 	// Transient reports whether the same request is likely to succeed a moment later.
 	Transient bool
-	// RetryAfter is for how long, from now on, the API wants no further request: for
-	// the account after RateLimited, for the same endpoint and chatbot after
-	// ServerError. It is 0 if the API did not say.
+	// RetryAfter is how long to pause, counted from now: for the account after
+	// RateLimited, for the same endpoint and chatbot after ServerError. It is 30 seconds
+	// after RateLimited without a readable Retry-After. It is 0 if no pause is needed.
 	RetryAfter time.Duration
 	// Err is the cause, without any content of the response. It is nil if Status
 	// says it all.
@@ -93,7 +93,7 @@ var (
 	ErrToHTTPS       = errors.New("it redirects to https")
 	ErrElsewhere     = errors.New("it redirects to another host")
 	ErrProxy         = errors.New("the proxy refused the request")
-	ErrProxyPassword = errors.New("the proxy wants a user name and password")
+	ErrProxyPassword = errors.New("the proxy requires a user name and password")
 	ErrTLSFile       = errors.New("a file for TLS cannot be read")
 	ErrAuthority     = errors.New("its certificate is signed by an unknown authority")
 	ErrCertificate   = errors.New("its certificate is not valid")
@@ -159,8 +159,7 @@ const (
 	maxRetryAfter = 15 * time.Minute
 )
 
-// retryAfter returns for how long a response, received now, wants no further request.
-// It reports whether the Retry-After header says so, in seconds or as a date (RFC
+// retryAfter returns how long to pause after a response that came now. It reports whether the Retry-After header says so, in seconds or as a date (RFC
 // 9110, section 10.2.3). A date counts from the Date of the response, so that a wrong
 // local clock does not matter.
 func retryAfter(header http.Header, now time.Time) (wait time.Duration, said bool) {

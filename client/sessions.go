@@ -158,7 +158,7 @@ type failed struct{ err error }
 
 func (f failed) Read([]byte) (int, error) { return 0, f.err }
 
-// readStart fills start from source. The error is that of source.
+// readStart fills start from source. It returns the error of source.
 func readStart(source io.Reader, start []byte) (n int, err error) {
 	for n < len(start) && err == nil {
 		var more int

@@ -24,8 +24,8 @@ const (
 // maxHeaderSize is the maximum size of the headers of a response in bytes.
 const maxHeaderSize = 64 << 10
 
-// Transport is an [http.Transport] that takes status codes below 100 for what they
-// are: not HTTP.
+// Transport is an [http.Transport] that fails with [ErrNotHTTP] if the status code is
+// below 100.
 type Transport struct{ *http.Transport }
 
 // NewTransport returns a Transport for up to concurrency requests at a time. It uses

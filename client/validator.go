@@ -7,7 +7,7 @@ import (
 )
 
 // Validator is the ETag and Last-Modified of a response (RFC 9110, section 8.8).
-// Its zero value is that of a response without either.
+// Its zero value matches a response without either header.
 type Validator struct{ etag, lastModified string }
 
 // maxETag is the maximum length of an ETag that is sent back, in bytes.

@@ -195,9 +195,9 @@ func TestActivity(t *testing.T) {
 			fmt.Fprintf(&want, "%s{chatbot=\"all\",window=\"%s\"} %v\n", usual, window, next())
 		}
 		missingHelp := map[string]string{
-			"":                        "Sessions that usually come in as long a time as has passed since the newest one.",
-			"_with_lead":              "Leads that the sessions since the newest one with a lead would usually have had.",
-			"_with_verified_identity": "Verified identities that the sessions since the newest one with any would usually have had.",
+			"":                        "Usual number of sessions in a period as long as the time since the newest session.",
+			"_with_lead":              "Usual number of leads in as many sessions as came since the newest session with a lead.",
+			"_with_verified_identity": "Usual number of verified identities in as many sessions as came since the newest session with one.",
 		}[kind]
 		fmt.Fprintf(&want, "# HELP %s %s\n# TYPE %s gauge\n%s{chatbot=\"all\"} %v\n", missing, missingHelp, missing, missing, next())
 	}

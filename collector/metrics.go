@@ -65,11 +65,11 @@ var numberMetrics = slices.Concat(
 	usual("usual_sessions_with_verified_identity", tally.WithVerifiedIdentity,
 		"Usual number of sessions with a verified identity in the window: the median of one to four weeks ago."),
 	missing("missing_sessions", tally.AllSessions,
-		"Sessions that usually come in as long a time as has passed since the newest one."),
+		"Usual number of sessions in a period as long as the time since the newest session."),
 	missing("missing_sessions_with_lead", tally.WithLead,
-		"Leads that the sessions since the newest one with a lead would usually have had."),
+		"Usual number of leads in as many sessions as came since the newest session with a lead."),
 	missing("missing_sessions_with_verified_identity", tally.WithVerifiedIdentity,
-		"Verified identities that the sessions since the newest one with any would usually have had."),
+		"Usual number of verified identities in as many sessions as came since the newest session with one."),
 )
 
 // Metric is a gauge that shows a number of a chatbot. Its labels are [ChatbotLabel] and,

@@ -169,7 +169,7 @@ func (s *state) account(config Config) *Account {
 	}
 }
 
-// apply makes the state that of another config with the same origin.
+// apply changes the settings to those of config, which has the same origin.
 func (s *state) apply(config Config) {
 	s.name.Store(&config.Name)
 	s.shared.Gate.SetLimits(config.Concurrency, config.Timeout)

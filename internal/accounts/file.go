@@ -141,7 +141,7 @@ func readFile(ctx context.Context, path string, defaults Config) ([]Config, erro
 	for i, entry := range entries {
 		config, err := reader.read(ctx, entry)
 		if err == nil && positions[config.Name] > 0 {
-			err = fieldProblem("name", fmt.Errorf("is that of account %d, too; give each another", positions[config.Name]))
+			err = fieldProblem("name", fmt.Errorf("is already the name of account %d; choose another", positions[config.Name]))
 		}
 		if err != nil {
 			return nil, aboutAccount(config.Name, i, err)
@@ -430,8 +430,8 @@ func readProxy(a account, c *Config) error {
 	return nil
 }
 
-// checkNames returns an error if an API key is in a name, as which it would be shown, however
-// the file writes it.
+// checkNames returns an error if a name or UUID contains an API key. It checks decoded values,
+// so that YAML escapes cannot hide a key.
 func (r *fileReader) checkNames(configs []Config) error {
 	isKey := func(bot client.Chatbot) bool { return r.keys.In(bot.Name) || r.keys.In(bot.UUID) }
 	for i, c := range configs {

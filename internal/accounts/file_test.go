@@ -153,7 +153,7 @@ func TestWrongFile(t *testing.T) {
 		"name with a backslash":    {`accounts: [{name: 'a\b'}]`, `account 1: name: has a ", a \ or a control character; remove it`},
 		"name with a new line":     {`accounts: [{name: "a\nb"}]`, `account 1: name: has a ", a \ or a control character; remove it`},
 		"long name":                {"accounts: [{name: " + strings.Repeat("ä", 129) + "}]", "account 1: name: is too long; maximum 128 characters"},
-		"name of two":              {head + "  - name: acme\n    token_file: acme.key\n", `account "acme": name: is that of account 1, too; give each another`},
+		"name of two":              {head + "  - name: acme\n    token_file: acme.key\n", `account "acme": name: is already the name of account 1; choose another`},
 		"name is a list":           {"accounts: [{name: [a]}]", "account 1: name: must be a text, not a list or a map"},
 		"no key file":              {"accounts: [{name: acme}]", `account "acme": token_file: is missing; write the API key into a file and name that`},
 		"empty key file":           {"accounts: [{name: acme, token_file: ''}]", `account "acme": token_file: is missing; write the API key into a file and name that`},

@@ -17,7 +17,7 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
 
-// Set are all accounts at a time. It does not change.
+// Set is an immutable set of accounts.
 type Set struct {
 	// Accounts are sorted by name.
 	Accounts []*Account
@@ -141,13 +141,14 @@ func (m *Manager) Collect(metrics chan<- prometheus.Metric) {
 	m.lastReload.Collect(metrics)
 }
 
-// Current returns the accounts. Call it once for each request.
+// Current returns the accounts. A later call may return others, after a reload.
 func (m *Manager) Current() *Set { return m.current.Load() }
 
 // Reload loads the accounts anew and logs what changed. On error, they stay as they were.
 // Accounts keep state and counters unless URL, key file, TLS or proxy changed. The fetches
 // of those that are gone end. A reload that ctx ends while it waits or reads changes nothing.
 func (m *Manager) Reload(ctx context.Context) error {
+	// A free turn is taken even if ctx has ended: a single select would choose at random.
 	select {
 	case m.turn <- struct{}{}:
 	default:
@@ -234,7 +235,7 @@ func (m *Manager) reload(ctx context.Context) (changes, error) {
 	return done, nil
 }
 
-// plan returns how accounts become those of configs. It makes all that can fail.
+// plan returns the steps of a reload. It does everything that can fail.
 func plan(accounts []*Account, configs []Config) ([]step, error) {
 	steps := make([]step, len(configs))
 	free := slices.Clone(accounts)

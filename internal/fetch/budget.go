@@ -11,9 +11,8 @@ import (
 // ErrNoBudget is the error of a fetch of an unverified chatbot without budget.
 var ErrNoBudget = errors.New("too many fetches of unknown chatbots failed")
 
-// budget limits the fetches of chatbots that nobody knows and that never succeeded, so
-// that whoever probes for chatbots at random does not spend the API's patience. It is safe
-// for concurrent use.
+// budget limits failed fetches of unverified chatbots, so that probes of random UUIDs cause
+// few requests. It is safe for concurrent use.
 type budget struct{ failures *rate.Limiter }
 
 // newFailureLimiter returns a limiter of ten failures that gains one each six seconds.

@@ -10,9 +10,9 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
 
-// minPatience is how long callers wait at least before a fetch that they leave counts as
-// failed for the order of later ones, if that of the same chatbot before succeeded.
-const minPatience = time.Second
+// minWait is the shortest wait after which an abandoned fetch counts as failed in the order
+// of [Source.FetchAll], if the fetch before succeeded.
+const minWait = time.Second
 
 // call is a fetch of a chatbot that several may wait for.
 type call struct {
@@ -27,10 +27,10 @@ type call struct {
 	result     Result
 
 	// Guarded by Source.mutex.
-	waiting  int               // number of those who wait
-	callers  []context.Context // of those who wait; of the last one also after it left
+	waiting  int               // number of callers that wait
+	callers  []context.Context // contexts of callers that wait; the last one stays after it left
 	reported bool              // whether its failure has been counted and logged
-	insisted bool              // whether it is tried although the key was refused
+	forced   bool              // whether it is tried although the key was refused
 }
 
 // join returns the call of next's chatbot that has not ended, or next itself, and reports
@@ -48,7 +48,7 @@ func (s *Source) join(ctx context.Context, next *call) (c *call, isNew bool) {
 	}
 	c.callers = append(c.callers, ctx)
 	c.waiting++
-	c.insisted = c.insisted || next.insisted
+	c.forced = c.forced || next.forced
 	return c, isNew
 }
 
@@ -228,7 +228,7 @@ func (s *Source) checkRefusals(c *call) error {
 	}
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	if c.insisted {
+	if c.forced {
 		return nil
 	}
 	s.remove(c)
@@ -286,7 +286,7 @@ func (s *Source) run(c *call) Result {
 	}
 	switch {
 	case isPaused(err):
-	case c.ctx.Err() != nil && state.succeeded && result.Took < max(minPatience, 2*state.last.Took):
+	case c.ctx.Err() != nil && state.succeeded && result.Took < max(minWait, 2*state.last.Took):
 		state.took = max(state.took, result.Took) // the callers were in a hurry
 	default:
 		state.took, state.tried, state.succeeded = result.Took, begun, err == nil
@@ -321,7 +321,7 @@ func (s *Source) see(c *call) {
 		return // clients disconnected, the account is gone, or anyone may have named the chatbot
 	}
 	state := s.stateOf(c.key)
-	hurried := c.ctx.Err() != nil && s.hasSucceeded(c.key) && c.result.Finished.Sub(c.begun) < minPatience
+	hurried := c.ctx.Err() != nil && s.hasSucceeded(c.key) && c.result.Finished.Sub(c.begun) < minWait
 	if hurried || c.result.Finished.Before(state.seen.Finished) {
 		return
 	}

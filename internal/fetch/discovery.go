@@ -12,9 +12,8 @@ import (
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
 
-// rediscoveryInterval is the time from a failed discovery to the next one, if there is
-// an earlier list or only one chatbot is wanted, and the least time from one discovery to
-// the next for a chatbot that is not on the list.
+// rediscoveryInterval is the minimum time between discoveries after a failure, and for a
+// chatbot that is not on the list. Without a list, [Discovery.Chatbots] retries sooner.
 const rediscoveryInterval = 30 * time.Second
 
 // minAttempt is the least timeout of an attempt, however short the scrape timeouts of the
@@ -59,8 +58,8 @@ func NewDiscovery(config Config, options DiscoveryOptions) *Discovery {
 
 // Chatbots returns the chatbots of the account. It returns the previous list if a new
 // one is due but fails or takes more than half of the time that ctx leaves. Without a
-// previous list it returns the error, that of the last attempt after ten failures in a
-// minute.
+// previous list it returns the error. After ten failures in a minute, it returns the last
+// error without another attempt.
 func (d *Discovery) Chatbots(ctx context.Context) ([]client.Chatbot, error) {
 	chatbots, listed, err := d.refresh(ctx, func() bool {
 		return !time.Now().Before(d.next) || !d.listed && d.failures.Tokens() >= 1
@@ -114,11 +113,10 @@ func (d *Discovery) refreshLater(ctx context.Context) []client.Chatbot {
 	return d.chatbots
 }
 
-// refresh returns the list, whether there is one, and the error of the last attempt, which
-// is made now if it is due. It waits for at most half of the time that ctx leaves. With a
-// previous list the attempt ends, to release its slot, when the most patient of the callers
-// since the last one would leave, but not before minAttempt; without one, it goes on for
-// the next caller.
+// refresh returns the list, whether there is one, and the error of the last attempt. If due,
+// it makes an attempt and waits for at most half of the time that ctx leaves. The attempt
+// outlives its callers. With a previous list, it ends after the longest wait of recent
+// callers, minAttempt at least, to release its slot.
 func (d *Discovery) refresh(ctx context.Context, due func() bool) (chatbots []client.Chatbot, listed bool, err error) {
 	d.mutex.Lock()
 	waiting, patience := ctx, d.Gate.timeout()

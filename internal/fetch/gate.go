@@ -128,7 +128,7 @@ func (g *Gate) forFetch(ctx context.Context) (context.Context, context.CancelFun
 }
 
 // Do waits for a slot and then calls fetch, again after transient failures. It fails
-// at once during a pause of the account or of key. Its error is that of fetch, or an
+// at once during a pause of the account or of key. It returns the error of fetch, or an
 // [*Error] if fetch was not called or began a pause.
 func Do[T any](ctx context.Context, g *Gate, key string, fetch func(context.Context) (T, error)) (T, error) {
 	return withSlot(ctx, g, func(ctx context.Context) (T, error) { return try(ctx, g, key, fetch) })
@@ -248,7 +248,7 @@ func (g *Gate) pauseAfter(key string, err error) error {
 }
 
 // errPaused is the cause of an [Error] without a request.
-var errPaused = errors.New("the API wants no requests")
+var errPaused = errors.New("requests are paused")
 
 // checkPause returns an error during a pause of the account or of key.
 func (g *Gate) checkPause(key string) error {

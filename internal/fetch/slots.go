@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// slots is a semaphore whose size can change while it is in use, unlike that of
-// [golang.org/x/sync/semaphore]. Those who wait get a slot in the order they came.
+// slots is a semaphore whose size can change while it is in use. Waiting callers get slots in
+// order. [golang.org/x/sync/semaphore] has a fixed size.
 type slots struct {
 	mutex   sync.Mutex
 	size    int

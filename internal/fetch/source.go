@@ -38,15 +38,15 @@ type Source struct {
 	mutex sync.Mutex
 	calls map[string]*call // that have not ended, by canonical UUID
 
-	streamed refusals // of all calls of Stream
+	streamed refusals // over all uses of Stream
 
-	// The states of chatbots by canonical UUID: of those that have succeeded, and of the
-	// others, which cannot displace them.
+	// States of chatbots by canonical UUID. Chatbots that never succeeded have their own
+	// cache, so that they cannot evict the others.
 	succeeded, others *lru.Cache[string, state]
 }
 
-// maxStates limits of how many chatbots a state is kept. It exceeds the maximum number
-// of chatbots of an account.
+// maxStates is the maximum number of states in a cache. It exceeds the maximum number of
+// chatbots of an account.
 const maxStates = 20_000
 
 // NewSource returns a Source.
@@ -115,8 +115,8 @@ type Known struct {
 	Cached bool
 }
 
-// Known returns what is known of a chatbot. Clients that disconnected do not change it. Nor do
-// those that wait for less than a second, once a fetch succeeded.
+// Known returns what is remembered of a chatbot, without a fetch. A fetch that ended because
+// clients disconnected does not change it. Nor does one ended within a second, after a success.
 func (s *Source) Known(chatbot client.Chatbot) Known {
 	key := client.CanonicalUUID(chatbot.UUID)
 	state := s.stateOf(key)
@@ -127,15 +127,15 @@ func (s *Source) Known(chatbot client.Chatbot) Known {
 // FetchAll fetches the sessions of chatbots. It returns the results, in the order of
 // chatbots, when all fetches have ended or ctx ends.
 //
-// It starts with the chatbots whose last fetch succeeded, the fastest first, and goes on
-// with those tried longest ago. So a chatbot that hangs or is refused delays the others in
-// one scrape only, even if they share all slots with it after a start. Once several answers in a row refuse the key, it begins no further
-// request, unless there is only one chatbot.
+// It starts with chatbots whose last fetch succeeded, the fastest first. Then come the others,
+// those tried longest ago first. So a chatbot that hangs or is refused delays the others in one
+// scrape only. After several refusals of the key in a row, it begins no further request, unless
+// there is only one chatbot.
 func (s *Source) FetchAll(ctx context.Context, chatbots []client.Chatbot) []Result {
 	calls := make([]*call, len(chatbots))
 	refusals := &refusals{}
 	for i, chatbot := range chatbots {
-		calls[i] = &call{chatbot: chatbot, key: client.CanonicalUUID(chatbot.UUID), refusals: refusals, insisted: len(chatbots) == 1}
+		calls[i] = &call{chatbot: chatbot, key: client.CanonicalUUID(chatbot.UUID), refusals: refusals, forced: len(chatbots) == 1}
 	}
 	return s.fetch(ctx, calls)
 }
@@ -144,22 +144,22 @@ func (s *Source) FetchAll(ctx context.Context, chatbots []client.Chatbot) []Resu
 // [ErrNoBudget] if too many such fetches failed.
 func (s *Source) FetchUnverified(ctx context.Context, chatbot client.Chatbot) Result {
 	key := client.CanonicalUUID(chatbot.UUID)
-	return s.fetch(ctx, []*call{{chatbot: chatbot, key: key, refusals: &refusals{}, unverified: true, insisted: true}})[0]
+	return s.fetch(ctx, []*call{{chatbot: chatbot, key: key, refusals: &refusals{}, unverified: true, forced: true}})[0]
 }
 
 // fetch joins or starts calls and returns their results.
 func (s *Source) fetch(ctx context.Context, calls []*call) []Result {
 	results := make([]Result, len(calls))
-	var missing []int
+	var uncached []int
 	for i, c := range calls {
 		var ok bool
 		if results[i], ok = s.cached(c.key); !ok {
-			missing = append(missing, i)
+			uncached = append(uncached, i)
 		}
 	}
-	s.inOrder(calls, missing)
+	s.inOrder(calls, uncached)
 	var joined, started []*call
-	for _, i := range missing {
+	for _, i := range uncached {
 		call, isNew := s.join(ctx, calls[i])
 		if isNew {
 			started = append(started, call)
@@ -170,7 +170,7 @@ func (s *Source) fetch(ctx context.Context, calls []*call) []Result {
 		go s.start(started)
 	}
 	for n, result := range s.wait(ctx, joined) {
-		results[missing[n]] = result
+		results[uncached[n]] = result
 	}
 	s.Failures.flush()
 	return results

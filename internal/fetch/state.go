@@ -10,7 +10,7 @@ import (
 // state is what is remembered of a chatbot from one fetch to the next.
 type state struct {
 	last Result // last success; its Finished is zero if there was none
-	seen Result // what those who waited for the last call got; its Finished is zero if nobody did
+	seen Result // result of the last call, for [Source.Known]; its Finished is zero if there was none
 
 	// The last fetch, successful or not.
 	tried     time.Time // when it began
@@ -22,7 +22,7 @@ type state struct {
 	// span.from or have no readable creation time. recent is the tally of the others, by
 	// the last response that had them. Neither changes.
 	old, recent *tally.Tally
-	// fullValidator is that of the last full list, zero if recent has changed since.
+	// fullValidator is the validator of the last full list, zero if recent has changed since.
 	fullValidator client.Validator
 
 	// For incremental mode. nextFull is when the next full fetch is due, offUntil until
@@ -35,7 +35,8 @@ type state struct {
 
 	undated int // number of sessions in old without a readable creation time
 
-	// recentValidator is that of recent, zero if recent is from a full list.
+	// recentValidator is the validator of the response that recent came from, zero after a
+	// full list.
 	recentValidator client.Validator
 }
 

@@ -133,28 +133,28 @@ func missingSessions(arrivals Arrivals, now time.Time) Value {
 	if newest.IsZero() {
 		return Value{}
 	}
-	pause, lived := now.Sub(newest), newest.Sub(arrivals.Oldest())
-	if lived < minAge || pause > lived.Truncate(week) {
+	silence, lived := now.Sub(newest), newest.Sub(arrivals.Oldest())
+	if lived < minAge || silence > lived.Truncate(week) {
 		return Value{}
 	}
-	if pause == 0 {
+	if silence == 0 {
 		return known(0)
 	}
 	var buffer [comparedWeeks]float64
 	numbers := buffer[:0]
 	for k := range comparedWeeks {
 		ago := time.Duration(k+1) * week
-		length := min(pause, comparedSpan-ago)
+		length := min(silence, comparedSpan-ago)
 		to := now.Add(-ago)
 		from := to.Add(-length)
-		if pause > ago || !precedes(arrivals, from) {
+		if silence > ago || !precedes(arrivals, from) {
 			continue
 		}
 		// Visitors follow their clocks, which are set forward and back by an hour.
 		number := min(arrivals.Between(AllSessions, from, to),
 			arrivals.Between(AllSessions, from.Add(-time.Hour), to.Add(-time.Hour)),
 			arrivals.Between(AllSessions, from.Add(time.Hour), to.Add(time.Hour)))
-		numbers = append(numbers, number*(float64(pause)/float64(length)))
+		numbers = append(numbers, number*(float64(silence)/float64(length)))
 	}
 	if len(numbers) == 0 {
 		return Value{}

@@ -21,7 +21,7 @@ const (
 // exactWindows are the windows whose numbers are exact at the time the list was read.
 var exactWindows = [...]time.Duration{time.Hour, day, week, 4 * week, comparedSpan}
 
-// Tally is what the sessions of a chatbot add up to. It takes 11 KiB, whatever the number
+// Tally is what the sessions of a chatbot add up to. It takes 12 KiB, whatever the number
 // of sessions.
 type Tally struct {
 	Counts

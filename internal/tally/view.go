@@ -10,7 +10,7 @@ type view struct {
 
 func (v view) Oldest() time.Time { return v.oldest }
 
-// Newest ignores sessions from before arrivals begin. They miss nothing any more.
+// Newest ignores sessions from before arrivals begin. They are too old for missing sessions.
 func (v view) Newest(kind Kind) time.Time {
 	newest := v.newest[kind]
 	if newest.After(v.now) {

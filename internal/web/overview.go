@@ -45,7 +45,7 @@ type overview struct {
 	last  *rendering
 }
 
-// rendering is an overview that all share who ask for it until it is too old.
+// rendering is an overview that requests share until it is older than overviewAge.
 type rendering struct {
 	done chan struct{} // closed when the rest is set
 	*response
@@ -193,8 +193,8 @@ func (o *overview) fetchDue(ctx context.Context, chatbots []listed) {
 	}
 }
 
-// dueOf returns the chatbots to fetch by their account: those that nobody asked for longest,
-// as many of each account.
+// dueOf returns up to maxDue chatbots to fetch, by account: those asked for longest ago, spread
+// evenly over the accounts.
 func dueOf(chatbots []listed, now time.Time) map[*accounts.Account][]client.Chatbot {
 	type candidate struct {
 		listed

@@ -76,7 +76,8 @@ type row struct {
 	State               state
 	Failure             *failure // nil unless State is failed
 	Numbers             *numbers // nil if there are none
-	// Of the chatbots that did not fail, for their order.
+	// missing is the greatest number of missing sessions, leads or identities, for the order
+	// of rows.
 	missing float64
 }
 
@@ -154,7 +155,7 @@ func newView(options Options, named bool, chatbots []listed, without []withoutCh
 	return v
 }
 
-// rank is where rows of a state come.
+// rank returns the position of the row's state in the table.
 func (r row) rank() int {
 	switch r.State {
 	case failed:
