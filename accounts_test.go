@@ -141,7 +141,7 @@ func TestServeAccounts(t *testing.T) {
 	if strings.Contains(page, `account="bolt"`) {
 		t.Error("an account that is gone is there")
 	}
-	e.log.waitFor(t, "added=foreign changed=acme removed=bolt", `account=foreign msg="discovering the chatbots failed"`)
+	e.log.waitFor(t, "added=foreign changed=acme removed=bolt", `account=foreign msg="Discovering the chatbots failed"`)
 
 	a.writeAccounts(t, "acme, token: "+acmeKey)
 	status, answer := e.post(t, "/-/reload")
@@ -253,7 +253,7 @@ func TestCheckAccounts(t *testing.T) {
 	if strings.Join(rows, "\n") != strings.Join(want, "\n") || got.status != 1 {
 		t.Errorf("exit status %d; got\n%s\nwant\n%s", got.status, strings.Join(rows, "\n"), strings.Join(want, "\n"))
 	}
-	contains(t, got.stderr, `account=foreign msg="discovering the chatbots failed"`)
+	contains(t, got.stderr, `account=foreign msg="Discovering the chatbots failed"`)
 	got = execute(t, nil, "check", "--config.file="+a.file, "--format=json", "--account=acme", "--account=acme")
 	contains(t, got.stdout, `"account": "acme"`)
 	if got.status != 0 || strings.Contains(got.stdout, "bolt") || strings.Count(got.stdout, `"chatbot"`) != 2 {
@@ -292,7 +292,7 @@ func TestBackfillAccounts(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	contains(t, string(past), want, `account="acme",chatbot="`+shop)
-	contains(t, got.stderr, `msg="an account cannot be read" err="account \"foreign\"`, "chatbot "+uuid(7), "wrote history")
+	contains(t, got.stderr, `msg="An account cannot be read" err="account \"foreign\"`, "chatbot "+uuid(7), "Wrote history")
 }
 
 // Several simulated accounts have names, a single one has none.
@@ -453,5 +453,5 @@ func TestAccountsApart(t *testing.T) {
 		}
 	}
 	e.stop()
-	contains(t, e.log.String(), `account=hangs msg="fetching the sessions failed"`, `account=limits msg="fetching the sessions failed"`)
+	contains(t, e.log.String(), `account=hangs msg="Fetching the sessions failed"`, `account=limits msg="Fetching the sessions failed"`)
 }

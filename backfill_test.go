@@ -67,10 +67,10 @@ func TestBackfill(t *testing.T) {
 	// An hour apart from 1 January on, 1001 moments for each of 28 series. Some have no
 	// value at first, and some of the desk never.
 	wantLines(t, got.stderr,
-		"level=info msg=\"discovered the chatbots\" chatbots=2",
-		"level=warn msg=\"sessions without a readable creation time are counted from the first sample on\" chatbot="+second+" sessions=1 from=2026-01-01T00:00:00Z",
-		`level=info msg="writing samples" max_samples=56056 chatbots=2 from=2026-01-01T00:00:00Z to=2026-02-11T15:07:00Z step=1h0m0s`,
-		`level=info msg="wrote history" chatbots=2 sessions=1001 samples=39055 from=2026-01-01T00:00:00Z to=2026-02-11T15:07:00Z`)
+		"level=info msg=\"Discovered the chatbots\" chatbots=2",
+		"level=warn msg=\"Sessions without a readable creation time are counted from the first sample on\" chatbot="+second+" sessions=1 from=2026-01-01T00:00:00Z",
+		`level=info msg="Writing samples" max_samples=56056 chatbots=2 from=2026-01-01T00:00:00Z to=2026-02-11T15:07:00Z step=1h0m0s`,
+		`level=info msg="Wrote history" chatbots=2 sessions=1001 samples=39055 from=2026-01-01T00:00:00Z to=2026-02-11T15:07:00Z`)
 	series := func(uuid string) string { return `{chatbot="` + uuid + `",instance="localhost:10113",job="chatwize"}` }
 	contains(t, got.stdout,
 		"\nchatwize_sessions"+series(shop)+" 1 1767225600\n",
@@ -106,7 +106,7 @@ func TestBackfillWithoutJob(t *testing.T) {
 			arguments = append(arguments, label)
 		}
 		got := execute(t, startBackfillAPI(t, noFault), arguments...)
-		const warning = ` msg="without the label job, dashboard and alerts will not show the history" hint="set the labels job and instance as in the scrape configuration"`
+		const warning = ` msg="Without the label job, dashboard and alerts will not show the history" hint="set the labels job and instance as in the scrape configuration"`
 		if n := strings.Count(got.stderr, "level=warn"); got.status != 0 || n != want || strings.Count(got.stderr, warning) != want {
 			t.Errorf("%s: status %d, logged %s", label, got.status, got.stderr)
 		}

@@ -56,7 +56,7 @@ func TestCheck(t *testing.T) {
 	if got.status != 1 || timeTaken.ReplaceAllString(got.stdout, "7ms\n") != checkTable {
 		t.Errorf("got %+v, want\n%s", got, checkTable)
 	}
-	contains(t, got.stderr, `level=info`, `msg="discovered the chatbots" chatbots=2`, "level=warn", "reason=unauthorized", `chatbots="Desk `, `hint="check that the API key`)
+	contains(t, got.stderr, `level=info`, `msg="Discovered the chatbots" chatbots=2`, "level=warn", "reason=unauthorized", `chatbots="Desk `, `hint="check that the API key`)
 	if strings.Count(got.stderr, "\n") != 2 {
 		t.Errorf("logged %s", got.stderr)
 	}

@@ -355,7 +355,7 @@ func TestStart(t *testing.T) {
 		e.get(t, "/metrics")
 		e.stop()
 		log := e.log.String()
-		if strings.Count(log, `msg="discovered the chatbots" chatbots=2`) != 1 || strings.Count(log, warning) != warned {
+		if strings.Count(log, `msg="Discovered the chatbots" chatbots=2`) != 1 || strings.Count(log, warning) != warned {
 			t.Errorf("with a cache of %s, logged %s", ttl, log)
 		}
 	}

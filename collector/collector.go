@@ -54,7 +54,7 @@ func (c Collector) Fetch() Snapshot {
 			failed++
 		}
 	}
-	level.Debug(c.Logger).Log("msg", "fetched the chatbots",
+	level.Debug(c.Logger).Log("msg", "Fetched the chatbots",
 		"chatbots", len(chatbots), "failed", failed, "took", time.Since(begun))
 	return snapshot
 }

@@ -142,7 +142,7 @@ chatwize_up{chatbot="7f5e5376dbf045cd8c72c60f428653d4"} 0
 		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), names...); err != nil {
 			t.Error(err)
 		}
-		wantLog := `level=debug msg="fetched the chatbots" chatbots=4 failed=1 took=1s` + "\n"
+		wantLog := `level=debug msg="Fetched the chatbots" chatbots=4 failed=1 took=1s` + "\n"
 		if logged.String() != wantLog {
 			t.Errorf("logged %s\nwant %s", logged.String(), wantLog)
 		}

@@ -205,7 +205,7 @@ func TestWrite(t *testing.T) {
 	if n := len(seen); n != len(slices.Compact(slices.Sorted(slices.Values(seen)))) || n != 2*(3+12)+1 {
 		t.Errorf("%d series are %q", n, seen)
 	}
-	if logged != `level=warn msg="sessions without a readable creation time are counted from the first sample on" chatbot=aa sessions=1 from=2026-01-31T12:00:01Z`+"\n" {
+	if logged != `level=warn msg="Sessions without a readable creation time are counted from the first sample on" chatbot=aa sessions=1 from=2026-01-31T12:00:01Z`+"\n" {
 		t.Errorf("logged %s", logged)
 	}
 }

@@ -54,7 +54,7 @@ func (c Command) Run(ctx context.Context, set *accounts.Set, stdout io.Writer, t
 	if err != nil {
 		return false, err
 	}
-	level.Info(logger).Log("msg", "wrote history", "chatbots", len(done.past.Chatbots), "sessions", done.past.Sessions(), "samples", done.samples,
+	level.Info(logger).Log("msg", "Wrote history", "chatbots", len(done.past.Chatbots), "sessions", done.past.Sessions(), "samples", done.samples,
 		"from", rfc3339(done.past.Start), "to", rfc3339(done.past.End))
 	return !done.skipped, nil
 }
@@ -122,7 +122,7 @@ func (c Command) chatbots(ctx context.Context, set *accounts.Set, logger log.Log
 		return nil, false, failed[0]
 	}
 	for _, err := range failed {
-		level.Error(logger).Log("msg", "an account cannot be read", "err", err)
+		level.Error(logger).Log("msg", "An account cannot be read", "err", err)
 	}
 	if len(failed) > 0 && (!c.SkipFailed || len(failed) == len(lists)) {
 		return nil, false, fmt.Errorf("%d of %d accounts could not be read; correct that, or write the others with --skip-failed", len(failed), len(lists))
@@ -151,7 +151,7 @@ func listError(list accounts.List) error {
 // write fetches the sessions of all chatbots and then writes their past to out.
 func (c Command) write(ctx context.Context, set *accounts.Set, out io.Writer, terminal *progress.Terminal, logger log.Logger) (written, error) {
 	if _, given := c.Labels[model.JobLabel]; !given {
-		level.Warn(logger).Log("msg", "without the label job, dashboard and alerts will not show the history",
+		level.Warn(logger).Log("msg", "Without the label job, dashboard and alerts will not show the history",
 			"hint", "set the labels job and instance as in the scrape configuration")
 	}
 	chatbots, skipped, err := c.chatbots(ctx, set, logger)
@@ -170,7 +170,7 @@ func (c Command) write(ctx context.Context, set *accounts.Set, out io.Writer, te
 	if err != nil {
 		return written{}, err
 	}
-	level.Info(logger).Log("msg", "writing samples", "max_samples", past.MaxSamples(), "chatbots", len(past.Chatbots),
+	level.Info(logger).Log("msg", "Writing samples", "max_samples", past.MaxSamples(), "chatbots", len(past.Chatbots),
 		"from", rfc3339(past.Start), "to", rfc3339(past.End), "step", c.Step)
 	bar = terminal.Bar(past.MaxSamples(), "writing samples")
 	done := written{past: past, skipped: skipped || len(past.Chatbots) < len(chatbots)}

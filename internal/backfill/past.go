@@ -128,7 +128,7 @@ func (c Config) failure(errs []error) error {
 		return errors.Join(failed...)
 	}
 	for _, err := range failed {
-		level.Error(c.Logger).Log("msg", "a chatbot cannot be read", "err", err)
+		level.Error(c.Logger).Log("msg", "A chatbot cannot be read", "err", err)
 	}
 	switch {
 	case len(failed) == len(errs):
@@ -209,7 +209,7 @@ func (p *Past) report() {
 			logger = log.With(logger, accounts.Label, account)
 		}
 		if past.undated > 0 {
-			level.Warn(logger).Log("msg", "sessions without a readable creation time are counted from the first sample on",
+			level.Warn(logger).Log("msg", "Sessions without a readable creation time are counted from the first sample on",
 				"chatbot", p.Chatbots[i].UUID, "sessions", past.undated, "from", rfc3339(p.Start))
 		}
 		if past.early > 0 {
@@ -218,7 +218,7 @@ func (p *Past) report() {
 				"hint", "set a start to write earlier samples")
 		}
 		if past.future > 0 {
-			level.Warn(logger).Log("msg", "sessions with a creation time in the future are left out",
+			level.Warn(logger).Log("msg", "Sessions with a creation time in the future are left out",
 				"chatbot", p.Chatbots[i].UUID, "sessions", past.future, "hint", "compare the clock of this machine with that of the API")
 		}
 	}

@@ -184,14 +184,14 @@ func (d *Discovery) attempt(ctx context.Context, timeout time.Duration, due func
 		return err
 	}
 	if response.Skipped > 0 && response.Skipped != d.skipped {
-		level.Warn(d.Logger).Log("msg", "entries of the list of chatbots are left out: they have no UUID or the same as another",
+		level.Warn(d.Logger).Log("msg", "Entries of the list of chatbots are left out: they have no UUID or the same as another",
 			"entries", response.Skipped, "hint", d.skippedHint())
 	}
 	if len(response.Chatbots) == 0 && !d.namesOnly && (len(d.chatbots) > 0 || !d.listed) {
-		level.Warn(d.Logger).Log("msg", "the account has no chatbots", "hint", "check the base URL and the API key")
+		level.Warn(d.Logger).Log("msg", "The account has no chatbots", "hint", "check the base URL and the API key")
 	}
 	if len(response.Chatbots) > 0 && !d.namesOnly && !d.listed {
-		level.Info(d.Logger).Log("msg", "discovered the chatbots", "chatbots", len(response.Chatbots))
+		level.Info(d.Logger).Log("msg", "Discovered the chatbots", "chatbots", len(response.Chatbots))
 	}
 	d.chatbots, d.listed, d.skipped = response.Chatbots, true, response.Skipped
 	d.next = time.Now().Add(d.Interval)
@@ -213,7 +213,7 @@ func (d *Discovery) report(err error) {
 	}
 	if d.namesOnly {
 		if err != nil {
-			level.Debug(d.Logger).Log("msg", "fetching the names of the chatbots failed", "reason", ReasonOf(err), "err", err)
+			level.Debug(d.Logger).Log("msg", "Fetching the names of the chatbots failed", "reason", ReasonOf(err), "err", err)
 		}
 		return
 	}

@@ -99,9 +99,9 @@ func (f *Failures) flush() {
 
 // line returns the keys and values of a line.
 func (k failureKind) line(failures int, chatbots string, err error) []any {
-	line := []any{"msg", "discovering the chatbots failed"}
+	line := []any{"msg", "Discovering the chatbots failed"}
 	if k.endpoint == client.EndpointSessions {
-		line = []any{"msg", "fetching the sessions failed", "chatbots", chatbots}
+		line = []any{"msg", "Fetching the sessions failed", "chatbots", chatbots}
 	}
 	line = append(line, "failures", failures, "reason", k.reason, "err", err, "hint", Hint(err, k.endpoint))
 	if until := PausedUntil(err); !until.IsZero() {

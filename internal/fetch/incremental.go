@@ -75,7 +75,7 @@ func (s lists) fetchChanges(ctx context.Context, chatbot client.Chatbot, state *
 		(inSpan == part.inSpan || part.inSpan.n < before.n && inSpan.n <= part.inSpan.n)
 	if !confirmed && !isServerError(err) {
 		state.offUntil = time.Now().Add(incrementalPause)
-		level.Info(s.Logger).Log("msg", "the API does not filter sessions by creation time; fetching full lists",
+		level.Info(s.Logger).Log("msg", "The API does not filter sessions by creation time; fetching full lists",
 			"chatbot", chatbot.UUID, "until", state.offUntil.UTC().Format(time.RFC3339))
 	}
 	return result, nil

@@ -303,7 +303,7 @@ func TestLogInterval(t *testing.T) {
 		}
 		const hint = `hint="check the UUID`
 		source.FetchAll(t.Context(), chatbots)
-		want(`msg="fetching the sessions failed" chatbots="Shop c0, Zoë’s desk c1, c2" failures=500 reason=not_found err="the API answered 404 Not Found" ` + hint)
+		want(`msg="Fetching the sessions failed" chatbots="Shop c0, Zoë’s desk c1, c2" failures=500 reason=not_found err="the API answered 404 Not Found" ` + hint)
 		source.FetchAll(t.Context(), chatbots)
 		want()
 		fetchOne(t.Context(), source, "other")

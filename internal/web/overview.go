@@ -104,7 +104,7 @@ func (o *overview) render() *response {
 		err = errors.Join(writeErr, compressor.Close())
 	}
 	if err != nil {
-		level.Error(o.Logger).Log("msg", "writing the page failed", "err", err)
+		level.Error(o.Logger).Log("msg", "Writing the page failed", "err", err)
 		failed := &response{header: http.Header{}, body: new(bytes.Buffer)}
 		http.Error(failed, "the page cannot be written; the log of the exporter says why", http.StatusInternalServerError)
 		return failed

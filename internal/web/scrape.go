@@ -216,7 +216,7 @@ func (h *scrapeHandler) handler(gather prometheus.GathererFunc) http.Handler {
 type errorLog struct{ log.Logger }
 
 func (l errorLog) Println(v ...any) {
-	level.Error(l.Logger).Log("msg", "writing metrics failed", "err", strings.Join(strings.Fields(fmt.Sprint(v...)), " "))
+	level.Error(l.Logger).Log("msg", "Writing metrics failed", "err", strings.Join(strings.Fields(fmt.Sprint(v...)), " "))
 }
 
 // scrapeContext returns a context that ends in time for the response.
