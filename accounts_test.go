@@ -227,6 +227,12 @@ func TestConfigCheck(t *testing.T) {
 	if got.status != 1 || !strings.Contains(got.stderr, `--account: no account has this name; write one of "acme"`) {
 		t.Errorf("got %+v", got)
 	}
+	got = execute(t, []string{"CHATWIZE_CHATBOT=" + shop, "CHATWIZE_" + key + "=", "CHATWIZE_TOKEN=" + key}, "--config.check")
+	contains(t, got.stderr, `level=warn`, `msg="Ignoring an unknown environment variable" variable=CHATWIZE_CHATBOT hint=`, "variable=CHATWIZE_… ")
+	wantNoKeys(t, got.stderr)
+	if got.status != 0 {
+		t.Errorf("got %+v", got)
+	}
 	got = execute(t, []string{"CHATWIZE_TOKEN_FILE=" + filepath.Join(a.folder, "acme.key")}, "--config.check")
 	if got.status != 0 {
 		t.Errorf("got %+v", got)

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
@@ -230,4 +233,19 @@ func (s *settings) addLogFlags(app *kingpin.Application) {
 	flags.OneOf(app.Flag("log.format",
 		"Format of log messages: logfmt, json.").
 		Envar("CHATWIZE_LOG_FORMAT").Default("logfmt"), &s.logFormat, "logfmt", "json")
+}
+
+// variableName matches the names of environment variables that a log line may quote.
+var variableName = regexp.MustCompile(`^[A-Z_]{1,40}$`)
+
+// warnOfVariables logs a warning about environment variables that look like those of flags.
+func (s *settings) warnOfVariables(logger log.Logger) {
+	const prefix = "CHATWIZE_"
+	for _, name := range s.given.Unknown(prefix, tokenVariable) {
+		if !variableName.MatchString(name) {
+			name = prefix + "…" // it may hold an API key
+		}
+		level.Warn(logger).Log("msg", "Ignoring an unknown environment variable", "variable", name,
+			"hint", "write its name as --help does, or remove it")
+	}
 }

@@ -82,6 +82,7 @@ func runCommand(ctx context.Context, settings *settings, stdout io.Writer, termi
 		}
 		defer stop()
 	}
+	settings.warnOfVariables(logger)
 	manager, err := settings.newManager(ctx, logger)
 	if err != nil {
 		return err

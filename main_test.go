@@ -8,7 +8,7 @@ import (
 )
 
 // runMain makes the test binary the exporter itself.
-const runMain = "CHATWIZE_EXPORTER_TEST_RUN_MAIN"
+const runMain = "EXPORTER_TEST_RUN_MAIN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(runMain) != "" {

@@ -118,9 +118,10 @@ type webConfigFilter struct{ slog.Handler }
 
 var handshakeError = regexp.MustCompile(`(?s)^(http: TLS handshake error from [^ ]+: )(.*?)\n?$`)
 
-// Handle removes values of a web configuration from a record.
+// Handle removes values of a web configuration from a record, and its place in the code: no
+// other log line has one.
 func (f webConfigFilter) Handle(ctx context.Context, record slog.Record) error {
-	filtered := slog.NewRecord(record.Time, record.Level, record.Message, record.PC)
+	filtered := slog.NewRecord(record.Time, record.Level, record.Message, 0)
 	if match := handshakeError.FindStringSubmatch(record.Message); match != nil {
 		if problem, known := toolkitProblem(match[2]); known {
 			filtered.Message = match[1] + "the web configuration: " + problem

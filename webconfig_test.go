@@ -43,16 +43,16 @@ func TestWrongWebConfig(t *testing.T) {
 	const pair = "tls_server_config: {cert_file: cert.pem, key_file: key.pem, "
 	tests := map[string]struct{ content, want string }{
 		"of another program":  {"global: {}\nscrape_configs: []\n", "line 1 has an unknown field global, line 2 has an unknown field scrape_configs"},
-		"the key":             {key + "\n", "line 1 has a value of the wrong type"},
-		"a short key":         {"Abc\n", "line 1 has a value of the wrong type"},
+		"the key":             {key + "\n", "line 1 has a value of the wrong type (check the indentation, and the space after the colon)"},
+		"a short key":         {"Abc\n", "line 1 has a value of the wrong type (check the indentation, and the space after the colon)"},
 		"the key as a field":  {key + ": x\n", "line 1 has an unknown field"},
 		"the key, deeper":     {"tls_server_config:\n  " + key + ": x\n", "line 2 has an unknown field"},
-		"the key as a value":  {"tls_server_config: " + key + "\n", "line 1 has a value of the wrong type"},
-		"the key as a list":   {"http_server_config: [" + key + "]\n", "line 1 has a value of the wrong type"},
-		"the key as a number": {"rate_limit: {burst: " + key + "}\n", "line 1 has a value of the wrong type"},
+		"the key as a value":  {"tls_server_config: " + key + "\n", "line 1 has a value of the wrong type (check the indentation, and the space after the colon)"},
+		"the key as a list":   {"http_server_config: [" + key + "]\n", "line 1 has a value of the wrong type (check the indentation, and the space after the colon)"},
+		"the key as a number": {"rate_limit: {burst: " + key + "}\n", "line 1 has a value of the wrong type (check the indentation, and the space after the colon)"},
 		"given twice":         {"basic_auth_users:\n  " + key + ": a\n  " + key + ": b\n", "line 3 has a field that was given before"},
 		"no YAML":             {"a: b: " + key + "\n", "is not YAML"},
-		"no YAML, further":    {"tls_server_config:\n  - " + key + "\n  x: [\n", "line 2 cannot be understood"},
+		"no YAML, further":    {"tls_server_config:\n  - " + key + "\n  x: [\n", "line 2 cannot be understood (check the indentation of this line and those around it)"},
 		"an alias":            {"*" + key + "\n", "is not YAML"},
 		"a control character": {key + "\x01\n", "is not YAML"},
 		"no hash":             {"basic_auth_users: {prometheus: " + key + "}\n", "a password in basic_auth_users is not a bcrypt hash"},
@@ -187,13 +187,13 @@ func TestWebConfigBecomesWrong(t *testing.T) {
 		t.Fatal(response, err)
 	}
 	_ = response.Body.Close()
-	plain.log.waitFor(t, `level=error `, `msg="Unable to parse configuration" err="line 1 has a value of the wrong type"`)
+	plain.log.waitFor(t, `level=error `, `msg="Unable to parse configuration" err="line 1 has a value of the wrong type (check the indentation, and the space after the colon)"`)
 
 	if connection, err := tls.Dial("tcp", strings.TrimPrefix(overTLS.url, "http://"), &tls.Config{InsecureSkipVerify: true}); err == nil {
 		_ = connection.Close()
 		t.Error("there is TLS")
 	}
-	overTLS.log.waitFor(t, `level=warn `, `msg="http: TLS handshake error from 127.0.0.1:`, `: the web configuration: line 1 has a value of the wrong type"`)
+	overTLS.log.waitFor(t, `level=warn `, `msg="http: TLS handshake error from 127.0.0.1:`, `: the web configuration: line 1 has a value of the wrong type (check the indentation, and the space after the colon)"`)
 	wantNothingOf(t, plain.log.String()+overTLS.log.String(), key, "")
 }
 

@@ -267,14 +267,14 @@ const attention = table(
       'Value #J', 'Value #K', 'chatbot'],
     hide: ['twin', 'Value #A', 'Value #C'],
     rename: {
-      name: 'Chatbot', account: 'Account', 'Value #B': 'State', reason: 'Reason', 'Value #D': 'Missing', kind: 'of', 'Value #E': 'Newest session',
+      name: 'Chatbot', account: 'Account', 'Value #B': 'Fetch', reason: 'Reason', 'Value #D': 'Missing', kind: 'of', 'Value #E': 'Newest session',
       'Value #F': 'Last day', 'Value #G': 'Usual day', 'Value #H': 'Last week', 'Value #I': 'Usual week',
       'Value #J': 'Lead rate, 28 d', 'Value #K': 'Fetched', chatbot: 'UUID',
     },
-    sortBy: [{ displayName: 'State', desc: false }, { displayName: 'Missing', desc: true }],
+    sortBy: [{ displayName: 'Fetch', desc: false }, { displayName: 'Missing', desc: true }],
     overrides: [
       byName('Chatbot', { 'custom.minWidth': 130, links: only }),
-      byName('State', {
+      byName('Fetch', {
         'custom.cellOptions': colored, 'custom.align': 'center', 'custom.width': 100,
         mappings: [texts({ '-1': ['Not scraped', 'purple'], 0: ['Failing', 'red'], 1: ['OK', 'green'] })],
       }),

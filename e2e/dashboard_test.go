@@ -373,7 +373,7 @@ func (w *watch) tableIsRight(t *testing.T, b board) {
 		got, label := values[c.UUID], labels[c.UUID]
 		of := kinds["Sessions"]
 		want := map[string]bounds{
-			"State": {1, 1}, "Last day": c.recently(v.to, day, of), "Last week": c.recently(v.to, 7*day, of),
+			"Fetch": {1, 1}, "Last day": c.recently(v.to, day, of), "Last week": c.recently(v.to, 7*day, of),
 			"Usual day": c.usually(v.to, day, of), "Usual week": c.usually(v.to, 7*day, of),
 		}
 		month := c.count(v.to.AddDate(0, 0, -28), v.to)
@@ -394,7 +394,7 @@ func (w *watch) tableIsRight(t *testing.T, b board) {
 			t.Errorf("%s misses %s, want %s", c.Name, label["of"], of28)
 		}
 		if c.fails.Load() {
-			want = map[string]bounds{"State": {0, 0}}
+			want = map[string]bounds{"Fetch": {0, 0}}
 			if label["Reason"] != "server_error" || len(got) > 5 {
 				t.Errorf("%s fails with %s and has the numbers %v", c.Name, label["Reason"], got)
 			}

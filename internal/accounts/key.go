@@ -87,6 +87,9 @@ func checked(key string) (string, error) {
 	if key == "" {
 		return "", errors.New("holds no API key; write the key, and nothing else, there")
 	}
+	if strings.HasPrefix(key, "CHATWIZE_TOKEN=") {
+		return "", errors.New("holds an assignment to CHATWIZE_TOKEN; write the API key alone")
+	}
 	if quote := key[0]; (quote == '"' || quote == '\'') && key[len(key)-1] == quote {
 		return "", errors.New("holds the API key in quotes; remove the quotes")
 	}

@@ -69,6 +69,7 @@ func TestKey(t *testing.T) {
 		"64 KiB":                   {longest, longest, ""},
 		"nothing":                  {"", "", none},
 		"white space":              {" \t\r\n", "", none},
+		"an assignment":            {"CHATWIZE_TOKEN=key-0815", "", "holds an assignment to CHATWIZE_TOKEN; write the API key alone"},
 		"a space":                  {"key 0815", "", more},
 		"a tab":                    {"key\t0815", "", more},
 		"two lines":                {"key\n0815\n", "", more},

@@ -31,9 +31,46 @@ func Parse(app *kingpin.Application, arguments []string) (command string, err er
 		return "", err
 	}
 	if command, err = app.Parse(arguments); err != nil {
+		if known := meant(app, arguments); known != "" && strings.HasPrefix(err.Error(), "unknown") {
+			return "", errors.New("an argument is an unknown flag; perhaps --" + known + " is meant")
+		}
 		return "", unquoted(err)
 	}
 	return command, nil
+}
+
+// meant returns the flag that an unknown one is like: with one dash, with another separator,
+// or with another end. It is empty if none is, or several are.
+func meant(app *kingpin.Application, arguments []string) string {
+	all := app.Model().Flags
+	for _, command := range app.Model().Commands {
+		all = append(all, command.Flags...)
+	}
+	letters := func(name string) string { return strings.NewReplacer("-", "", ".", "", "_", "").Replace(name) }
+	for _, argument := range arguments {
+		name, _, _ := strings.Cut(argument, "=")
+		given := letters(name)
+		if !strings.HasPrefix(name, "-") || len(given) < 2 || slices.ContainsFunc(all, func(f *kingpin.FlagModel) bool {
+			return name == "--"+f.Name || name == "--no-"+f.Name && f.IsBoolFlag()
+		}) {
+			continue
+		}
+		var like []string
+		for _, flag := range all {
+			known := letters(flag.Name)
+			if known == given {
+				return flag.Name
+			}
+			if strings.HasPrefix(known, given) || strings.HasPrefix(given, known) {
+				like = append(like, flag.Name)
+			}
+		}
+		if len(like) == 1 {
+			return like[0]
+		}
+		return ""
+	}
+	return ""
 }
 
 // trimEnvironment removes white space around the variables of all flags. Files and manifests

@@ -2,7 +2,9 @@ package flags
 
 import (
 	"os"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 )
@@ -61,4 +63,23 @@ func (g *Given) Find(matches func(text string) bool) (name string, found bool) {
 		}
 	}
 	return "", false
+}
+
+// serviceVariable matches the variables that Kubernetes sets for a service.
+var serviceVariable = regexp.MustCompile(`_(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_.+)?)?)$`)
+
+// Unknown returns the environment variables that begin with prefix and set no flag, without
+// known ones and those of Kubernetes services.
+func (g *Given) Unknown(prefix string, known ...string) (names []string) {
+	for _, flag := range g.app.Model().Flags {
+		known = append(known, flag.Envar)
+	}
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, prefix) && !slices.Contains(known, name) && !serviceVariable.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }

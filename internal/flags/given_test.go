@@ -3,6 +3,7 @@ package flags_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,5 +48,22 @@ func TestGiven(t *testing.T) {
 				t.Errorf("got %q, %t, want %q; %v", got, found, want, err)
 			}
 		})
+	}
+}
+
+// Variables that set no flag are unknown, but for those of Kubernetes services.
+func TestUnknown(t *testing.T) {
+	for _, name := range []string{
+		"GIVEN_NAME", "GIVEN_KEY", "GIVEN_NAMES", "GIVEN_", "GIVEN", "OTHER_GIVEN_NAMES",
+		"GIVEN_SERVICE_HOST", "GIVEN_SERVICE_PORT", "GIVEN_SERVICE_PORT_HTTP", "GIVEN_PORT", "GIVEN_PORT_80_TCP", "GIVEN_PORT_80_TCP_ADDR",
+		"GIVEN_PORTS",
+	} {
+		t.Setenv(name, "x")
+	}
+	app := kingpin.New("test", "").Terminate(nil)
+	app.Flag("name", "").Envar("GIVEN_NAME").String()
+	given := flags.NewGiven(app)
+	if got, want := given.Unknown("GIVEN_", "GIVEN_KEY"), []string{"GIVEN_", "GIVEN_NAMES", "GIVEN_PORTS"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

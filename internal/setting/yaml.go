@@ -15,13 +15,13 @@ var (
 func YAMLProblem(text string) string {
 	var problems []string
 	for _, match := range yamlLine.FindAllStringSubmatch(text, -1) {
-		problem := "cannot be understood"
+		problem := "cannot be understood (check the indentation of this line and those around it)"
 		if field := yamlField.FindStringSubmatch(match[2]); field != nil {
 			problem = withField("has an unknown field", field[1])
 		} else if field := yamlTwice.FindStringSubmatch(match[2]); field != nil {
 			problem = withField("has a field that was given before:", field[1]+field[2])
 		} else if strings.HasPrefix(match[2], "cannot unmarshal ") {
-			problem = "has a value of the wrong type"
+			problem = "has a value of the wrong type (check the indentation, and the space after the colon)"
 		}
 		problems = append(problems, "line "+match[1]+" "+problem)
 	}
