@@ -7,10 +7,17 @@ import (
 	"syscall"
 )
 
-// onHangup calls f for each SIGHUP until stop is called. On Windows there is no such signal.
-func onHangup(f func()) (stop func()) {
-	hangups, ended := make(chan os.Signal, 1), make(chan struct{})
+// catchHangups returns a channel of SIGHUPs, which no longer end the process. On Windows there
+// is no such signal.
+func catchHangups() chan os.Signal {
+	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
+	return hangups
+}
+
+// onHangup calls f for each of hangups until stop is called.
+func onHangup(hangups chan os.Signal, f func()) (stop func()) {
+	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		for range hangups {

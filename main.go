@@ -83,12 +83,17 @@ func runCommand(ctx context.Context, settings *settings, stdout io.Writer, termi
 		defer stop()
 	}
 	settings.warnOfVariables(logger)
+	var hangups chan os.Signal
+	if settings.command == serveCommand || settings.command == demoCommand {
+		hangups = catchHangups()
+		defer signal.Stop(hangups)
+	}
 	manager, err := settings.newManager(ctx, logger)
 	if err != nil {
 		return err
 	}
 	if settings.configCheck {
-		return settings.finishCheck(manager, logger)
+		return settings.finishCheck(ctx, manager, logger)
 	}
 	if settings.command == checkCommand || settings.command == backfillCommand {
 		var stop func()
@@ -106,15 +111,15 @@ func runCommand(ctx context.Context, settings *settings, stdout io.Writer, termi
 	case backfillCommand:
 		return withCommand(backfillCommand, settings.runBackfill(ctx, manager, stdout, terminal, logger))
 	default:
-		return serve(ctx, settings, manager, logger, slogger)
+		return serve(ctx, settings, manager, hangups, logger, slogger)
 	}
 }
 
 // finishCheck ends --config.check, after the accounts have been loaded.
-func (s *settings) finishCheck(manager *accounts.Manager, logger log.Logger) error {
+func (s *settings) finishCheck(ctx context.Context, manager *accounts.Manager, logger log.Logger) error {
 	_, err := s.selected(manager.Current())
 	if err == nil {
-		err = s.checkWebConfig(logger)
+		err = s.checkWebConfig(ctx, logger)
 	}
 	if err == nil {
 		level.Info(logger).Log("msg", "The configuration is valid")

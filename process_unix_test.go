@@ -213,3 +213,21 @@ func TestHangupReloads(t *testing.T) {
 		t.Errorf("exit status %d: %s", status, e.log)
 	}
 }
+
+// Files that the web configuration names may hang, too.
+func TestWebConfigNamesPipe(t *testing.T) {
+	folder := t.TempDir()
+	certificate, privateKey := selfSigned(t)
+	if err := syscall.Mkfifo(filepath.Join(folder, "pipe.pem"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for field, config := range map[string]string{
+		"cert_file":      "{cert_file: pipe.pem, key_file: key.pem}",
+		"key_file":       "{cert_file: cert.pem, key_file: pipe.pem}",
+		"client_ca_file": "{cert_file: cert.pem, key_file: key.pem, client_auth_type: RequestClientCert, client_ca_file: pipe.pem}",
+	} {
+		writeFiles(t, folder, map[string]string{"cert.pem": certificate, "key.pem": privateKey, "web.yml": "tls_server_config: " + config})
+		got := execute(t, nil, "demo", "--config.check", "--web.config.file="+filepath.Join(folder, "web.yml"))
+		wantOneLine(t, got, "its "+field+" is not a regular file of up to 16 MiB")
+	}
+}

@@ -28,8 +28,8 @@ const shutdownTimeout = 5 * time.Second
 
 // serve serves the metrics of accounts until ctx ends, and then until running scrapes
 // end or shutdownTimeout has passed.
-func serve(ctx context.Context, settings *settings, manager *accounts.Manager, logger log.Logger, slogger *slog.Logger) error {
-	if err := settings.checkWebConfig(logger); err != nil {
+func serve(ctx context.Context, settings *settings, manager *accounts.Manager, hangups chan os.Signal, logger log.Logger, slogger *slog.Logger) error {
+	if err := settings.checkWebConfig(ctx, logger); err != nil {
 		return err
 	}
 	slogger = slog.New(webConfigFilter{slogger.Handler()})
@@ -44,7 +44,7 @@ func serve(ctx context.Context, settings *settings, manager *accounts.Manager, l
 	}
 	level.Info(logger).Log(append(append(starting, "version", version.Info()), shown(manager.Current())...)...)
 
-	defer onHangup(settings.hangup(ctx, manager, logger))()
+	defer onHangup(hangups, settings.hangup(ctx, manager, logger))()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // if it cannot listen
 	stopped := make(chan error, 1)

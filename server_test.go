@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	stdlog "log"
 	"net"
@@ -73,6 +74,30 @@ func TestSlowClient(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A client that closes its side, as nc -N does, gets no empty page with status 200.
+func TestHalfClosed(t *testing.T) {
+	hang := make(chan struct{})
+	api := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
+	defer api.Close()
+	defer close(hang)
+	e := start(t, []string{"CHATWIZE_URL=" + api.URL, "CHATWIZE_TOKEN=" + key})
+	for _, path := range []string{"/metrics", "/", "/sd", "/probe?target=" + shop} {
+		connection, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = fmt.Fprintf(connection, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path)
+		if err := connection.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(connection)
+		if !strings.HasPrefix(string(answer), "HTTP/1.1 499 ") || !strings.Contains(string(answer), "the client closed the connection before the response\n") {
+			t.Errorf("%s: got %q, %v", path, answer, err)
+		}
+		_ = connection.Close()
 	}
 }
 

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -48,26 +50,59 @@ func (s *settings) readWebConfig() (config toolkit.Config, err error) {
 	if err := yaml.Unmarshal(content, &config); err != nil {
 		return config, invalidWebConfig(err)
 	}
+	config.TLSConfig.SetDirectory(filepath.Dir(file))
+	return config, nil
+}
+
+// checkedWebConfig is like readWebConfig, but checks all of the file and the files it names.
+func (s *settings) checkedWebConfig() (toolkit.Config, error) {
+	config, err := s.readWebConfig()
+	if err != nil {
+		return config, err
+	}
+	for _, named := range []struct{ field, file string }{
+		{"cert_file", config.TLSConfig.TLSCertPath}, {"key_file", config.TLSConfig.TLSKeyPath}, {"client_ca_file", config.TLSConfig.ClientCAs},
+	} {
+		if !setting.IsSmallFile(named.file) {
+			return config, webConfigError("its " + named.field + " is not a regular file of up to 16 MiB")
+		}
+	}
+	if err := toolkit.Validate(*s.listen.WebConfigFile); err != nil {
+		return config, invalidWebConfig(err)
+	}
+	for _, value := range config.HTTPConfig.Header {
+		if s.account.Keys.In(value) {
+			return config, webConfigError("it has the API key in an HTTP header, which every client would get")
+		}
+	}
 	return config, nil
 }
 
 // checkWebConfig returns an error if the file of --web.config.file cannot be used. It
-// logs a warning if the file leaves everyone in, and notes whether it has TLS.
-func (s *settings) checkWebConfig(logger log.Logger) error {
-	file := *s.listen.WebConfigFile
-	if file == "" {
+// logs a warning if the file leaves everyone in, and notes whether it has TLS. A second after
+// ctx has ended, it gives up on files that hang.
+func (s *settings) checkWebConfig(ctx context.Context, logger log.Logger) error {
+	if *s.listen.WebConfigFile == "" {
 		if s.webConfigGiven {
 			level.Warn(logger).Log("msg", "The name of the web configuration file is empty: everyone who can connect can read the metrics",
 				"hint", "name a file, or do not set it")
 		}
 		return nil
 	}
-	config, err := s.readWebConfig()
+	var config toolkit.Config
+	var err error
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		config, err = s.checkedWebConfig()
+	}()
+	select {
+	case <-read:
+	case <-after(ctx, time.Second):
+		return webConfigError("it, or a file that it names, was not read in time")
+	}
 	if err != nil {
 		return err
-	}
-	if err := toolkit.Validate(file); err != nil {
-		return invalidWebConfig(err)
 	}
 	s.servesTLS = config.TLSConfig.IsEnabled()
 	if len(config.Users) == 0 && !s.servesTLS {
@@ -75,6 +110,13 @@ func (s *settings) checkWebConfig(logger log.Logger) error {
 			"hint", "write basic_auth_users or tls_server_config into the file")
 	}
 	return nil
+}
+
+// after returns a channel that is closed some time after ctx has ended.
+func after(ctx context.Context, delay time.Duration) <-chan struct{} {
+	late := make(chan struct{})
+	context.AfterFunc(ctx, func() { time.AfterFunc(delay, func() { close(late) }) })
+	return late
 }
 
 // toolkitErrors are the errors of exporter-toolkit, most about a web configuration, and how

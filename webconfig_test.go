@@ -93,6 +93,14 @@ func TestWrongWebConfig(t *testing.T) {
 	})
 }
 
+// The API key in a header would be sent to every client.
+func TestKeyInHeader(t *testing.T) {
+	folder := t.TempDir()
+	writeFiles(t, folder, map[string]string{"web.yml": "http_server_config: {headers: {Content-Security-Policy: " + key + "}}\n"})
+	got := execute(t, []string{"CHATWIZE_TOKEN=" + key}, "--config.check", "--web.config.file="+filepath.Join(folder, "web.yml"))
+	wantOneLine(t, got, "it has the API key in an HTTP header, which every client would get")
+}
+
 // readError returns why a file cannot be read, as this system says it.
 func readError(t *testing.T, file string) string {
 	t.Helper()

@@ -193,6 +193,8 @@ func transportError(ctx context.Context, err error) *Error {
 		file        *fs.PathError
 	)
 	switch {
+	case ctx.Err() != nil && errors.As(err, &file):
+		return &Error{Reason: Timeout, Err: fmt.Errorf("%w: %w", ErrTLSFile, context.Cause(ctx))}
 	case ctx.Err() != nil:
 		return &Error{Reason: Timeout, Err: fmt.Errorf("waiting for the API: %w", context.Cause(ctx))}
 	case errors.As(err, &timeout) && timeout.Timeout():

@@ -124,10 +124,7 @@ func ReadFile(ctx context.Context, path string, defaults Config) ([]Config, erro
 }
 
 func readFile(ctx context.Context, path string, defaults Config) ([]Config, error) {
-	content, err := bounded(func() (string, error) {
-		content, err := setting.ReadFile(path)
-		return string(content), err
-	})(ctx)
+	content, err := boundedFile(path)(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w; name a file with accounts", cannotRead(err))
 	}
@@ -183,12 +180,25 @@ func checkValues(content string) error {
 	}
 	for i, fields := range f.Accounts {
 		for _, field := range slices.Sorted(maps.Keys(fields)) {
-			if fields[field] == nil {
-				return aboutAccount("", i, fieldProblem(field, errors.New("has no value; write one or remove the field")))
+			if hasNull(fields[field]) {
+				return aboutAccount("", i, fieldProblem(field, errors.New("has no value, or a field in it has none; write one or remove the field")))
 			}
 		}
 	}
 	return nil
+}
+
+// hasNull reports whether a value, or any in it, is null.
+func hasNull(value any) bool {
+	switch value := value.(type) {
+	case nil:
+		return true
+	case []any:
+		return slices.ContainsFunc(value, hasNull)
+	case map[any]any:
+		return slices.ContainsFunc(slices.Collect(maps.Values(value)), hasNull)
+	}
+	return false
 }
 
 // fieldProblem returns an error about a field of an account.
@@ -258,7 +268,7 @@ func (r *fileReader) read(ctx context.Context, a account) (Config, error) {
 		{"chatbots", r.readChatbots(a, &c)},
 		{"include", r.readPattern(a.Include, &c.Include, &c)},
 		{"exclude", r.readPattern(a.Exclude, &c.Exclude, &c)},
-		{"tls_config", r.readTLS(a.TLS, &c.TLS)},
+		{"tls_config", r.readTLS(ctx, a.TLS, &c.TLS)},
 		{"token_file", r.readKey(ctx, a.TokenFile, &c)},
 	} {
 		if step.err != nil {
@@ -342,7 +352,7 @@ func (r *fileReader) readPattern(f field, into **regexp.Regexp, c *Config) error
 }
 
 // readTLS reads tls_config and checks its files.
-func (r *fileReader) readTLS(f field, into *TLS) error {
+func (r *fileReader) readTLS(ctx context.Context, f field, into *TLS) error {
 	type plain TLS // without its UnmarshalYAML, whose errors may quote
 	if err := decode(f, (*plain)(into)); err != nil {
 		return err
@@ -351,23 +361,8 @@ func (r *fileReader) readTLS(f field, into *TLS) error {
 		return err
 	}
 	into.SetDirectory(r.folder)
-	for _, file := range []struct{ field, path string }{
-		{"ca_file", into.CAFile}, {"cert_file", into.CertFile}, {"key_file", into.KeyFile},
-	} {
-		if file.path == "" {
-			continue
-		}
-		if _, err := setting.ReadFile(file.path); err != nil {
-			return fieldProblem(file.field, cannotRead(err))
-		}
-	}
-	if *into == (TLS{}) {
-		return nil
-	}
-	if _, err := config.NewTLSConfig(into); err != nil {
-		return errTLS
-	}
-	return nil
+	_, err := newTLSFiles(*into).config(ctx)
+	return err
 }
 
 // readKey reads the API key of an account.
@@ -430,12 +425,12 @@ func readProxy(a account, c *Config) error {
 	return nil
 }
 
-// checkNames returns an error if a name or UUID contains an API key. It checks decoded values,
-// so that YAML escapes cannot hide a key.
+// checkNames returns an error if a name or UUID contains an API key, or an account's name the
+// start of one. It checks decoded values, so that YAML escapes cannot hide a key.
 func (r *fileReader) checkNames(configs []Config) error {
 	isKey := func(bot client.Chatbot) bool { return r.keys.In(bot.Name) || r.keys.In(bot.UUID) }
 	for i, c := range configs {
-		if r.keys.In(c.Name) || slices.ContainsFunc(c.Chatbots, isKey) {
+		if r.keys.Hide(c.Name) != c.Name || slices.ContainsFunc(c.Chatbots, isKey) {
 			return aboutAccount("", i, errors.New("contains an API key; keep it only in the file that token_file names"))
 		}
 	}

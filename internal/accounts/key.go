@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"sync/atomic"
 
-	"github.com/prometheus/common/config"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/chatwize-exporter/chatwize_exporter/internal/setting"
@@ -24,6 +24,15 @@ func FileKey(file string) func(context.Context) (string, error) {
 // maxHangingReads is the maximum number of reads that hang. Further calls wait for the
 // last of them.
 const maxHangingReads = 8
+
+// boundedFile returns a function that reads a file of settings, but returns when its context
+// ends.
+func boundedFile(path string) func(context.Context) (string, error) {
+	return bounded(func() (string, error) {
+		content, err := setting.ReadFile(path)
+		return string(content), err
+	})
+}
 
 // bounded returns a function that calls read, but returns when its context ends. A read may
 // hang, as on a network file system; the next call reads anew, as the file may be another.
@@ -43,6 +52,9 @@ func bounded(read func() (string, error)) func(context.Context) (string, error) 
 			if running.Load() < maxHangingReads {
 				reads.Forget("")
 			}
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return "", fmt.Errorf("reading the file was interrupted: %w", context.Cause(ctx))
+			}
 			return "", fmt.Errorf("the file was not read in time: %w", context.Cause(ctx))
 		}
 	}
@@ -51,10 +63,10 @@ func bounded(read func() (string, error)) func(context.Context) (string, error) 
 // readKey reads the API key from a file.
 func readKey(file string) (string, error) {
 	const maxSize = 64 << 10 // bytes
-	if !setting.IsSmallFile(file, maxSize) {
+	if info, err := os.Stat(file); err == nil && !info.IsDir() && (!info.Mode().IsRegular() || info.Size() > maxSize) {
 		return "", errors.New("is not a small regular file; name a file that holds the API key")
 	}
-	key, err := config.NewFileSecret(file).Fetch(context.Background())
+	content, err := setting.ReadFile(file)
 	if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
 		hint := "name a file that holds the API key"
 		if errors.Is(err, fs.ErrPermission) {
@@ -65,7 +77,7 @@ func readKey(file string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return checked(trimmed(key))
+	return checked(trimmed(string(content)))
 }
 
 // trimmed returns text without white space around it, and without the byte order mark that

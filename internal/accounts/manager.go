@@ -13,6 +13,7 @@ import (
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 )
@@ -110,6 +111,7 @@ type Manager struct {
 	current atomic.Pointer[Set]
 
 	turn       chan struct{} // held by the reload under way
+	lines      *rate.Limiter // of log lines of reloads that change nothing: clients cause them
 	successful prometheus.Gauge
 	lastReload prometheus.Gauge
 }
@@ -118,7 +120,7 @@ type Manager struct {
 // Reload.
 func NewManager(load func(context.Context) ([]Config, error), logger log.Logger) *Manager {
 	m := &Manager{
-		load: load, logger: logger, turn: make(chan struct{}, 1),
+		load: load, logger: logger, turn: make(chan struct{}, 1), lines: rate.NewLimiter(rate.Every(time.Second), 10),
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "chatwize_exporter_config_last_reload_successful",
 			Help: "Whether the last reload of the configuration file succeeded (1) or not (0).",
@@ -161,18 +163,20 @@ func (m *Manager) Reload(ctx context.Context) error {
 	defer func() { <-m.turn }()
 	first := len(m.Current().Accounts) == 0
 	changes, err := m.reload(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			m.successful.Set(0)
-		}
-		if !first {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		level.Debug(m.logger).Log("msg", "A reload was abandoned", "err", err)
+		return err
+	case err != nil:
+		m.successful.Set(0)
+		if !first && m.lines.Allow() {
 			level.Error(m.logger).Log("msg", "Reloading the configuration failed; the accounts stay as they were", "err", err)
 		}
 		return err
 	}
 	m.successful.Set(1)
 	m.lastReload.SetToCurrentTime()
-	if !first {
+	if !first && (changes.any() || m.lines.Allow()) {
 		level.Info(m.logger).Log("msg", "Reloaded the configuration", "accounts", len(m.Current().Accounts),
 			"added", strings.Join(changes.added, ", "), "changed", strings.Join(changes.changed, ", "), "removed", strings.Join(changes.removed, ", "))
 	}
@@ -181,6 +185,8 @@ func (m *Manager) Reload(ctx context.Context) error {
 
 // changes are the names of the accounts that a reload changed.
 type changes struct{ added, changed, removed []string }
+
+func (c changes) any() bool { return len(c.added)+len(c.changed)+len(c.removed) > 0 }
 
 // step is how a reload makes an account.
 type step struct {
@@ -199,7 +205,7 @@ func (m *Manager) reload(ctx context.Context) (changes, error) {
 		return changes{}, err
 	}
 	before := m.Current()
-	steps, err := plan(before.Accounts, configs)
+	steps, err := plan(ctx, before.Accounts, configs)
 	if err != nil {
 		return changes{}, err
 	}
@@ -236,7 +242,7 @@ func (m *Manager) reload(ctx context.Context) (changes, error) {
 }
 
 // plan returns the steps of a reload. It does everything that can fail.
-func plan(accounts []*Account, configs []Config) ([]step, error) {
+func plan(ctx context.Context, accounts []*Account, configs []Config) ([]step, error) {
 	steps := make([]step, len(configs))
 	free := slices.Clone(accounts)
 	// take sets the first free account that fits.
@@ -259,7 +265,7 @@ func plan(accounts []*Account, configs []Config) ([]step, error) {
 			continue
 		}
 		var err error
-		if steps[i].transport, err = newTransport(s.config); err != nil {
+		if steps[i].transport, err = newTransport(ctx, s.config); err != nil {
 			return nil, fieldError(s.config.Name, "tls_config", err)
 		}
 	}

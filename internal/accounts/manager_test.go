@@ -305,13 +305,39 @@ func TestReloadIsAbandoned(t *testing.T) {
 			i := slices.IndexFunc(families, func(f *dto.MetricFamily) bool { return strings.HasSuffix(f.GetName(), "_last_reload_successful") })
 			return families[i].GetMetric()[0].GetGauge().GetValue()
 		}
-		if n := strings.Count(logged.String(), "the accounts stay as they were"); n != 1 || manager.Current() != before || successful() != 1 {
+		if n := strings.Count(logged.String(), "A reload was abandoned"); n != 1 || strings.Contains(logged.String(), "error") || manager.Current() != before || successful() != 1 {
 			t.Errorf("successful: %v; logged %s", successful(), &logged)
 		}
 		// A file that cannot be read for half a minute is a failure.
 		begun := time.Now()
 		if err := manager.Reload(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != 30*time.Second || successful() != 0 {
 			t.Errorf("got %v after %v; successful: %v", err, time.Since(begun), successful())
+		}
+	})
+}
+
+// Reloads that change nothing, or fail, may come from any client. They do not flood the log.
+func TestManyReloads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage()
+		acme, bolt := config(t, "acme", "http://acme.example"), config(t, "bolt", "http://bolt.example")
+		s.reload(t, acme)
+		logged := ""
+		for range 1000 {
+			logged += s.reload(t, acme)
+		}
+		logged += s.reload(t, acme, bolt)
+		s.err = errors.New("accounts.yml: is wrong")
+		for range 1000 {
+			_ = s.Reload(t.Context())
+		}
+		time.Sleep(time.Minute)
+		_ = s.Reload(t.Context())
+		if n := strings.Count(logged, "Reloaded the configuration"); n != 11 || !strings.Contains(logged, "added=bolt") {
+			t.Errorf("%d lines of reloads that worked, want 11: %s", n, logged)
+		}
+		if n := strings.Count(s.logged.String(), "accounts.yml: is wrong"); n != 1 {
+			t.Errorf("%d lines of reloads that failed, want 1", n)
 		}
 	})
 }

@@ -1,8 +1,10 @@
 package accounts
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"io/fs"
 	"net/http"
 	"sync/atomic"
 
@@ -19,7 +21,7 @@ type TLS = config.TLSConfig
 
 // newTransport returns a transport with the TLS and proxy of an account. It reads the files
 // of TLS again when they change.
-func newTransport(c Config) (http.RoundTripper, error) {
+func newTransport(ctx context.Context, c Config) (http.RoundTripper, error) {
 	proxy := http.ProxyFromEnvironment
 	header := http.Header(nil)
 	if c.Proxy != nil {
@@ -35,18 +37,15 @@ func newTransport(c Config) (http.RoundTripper, error) {
 	if c.TLS == (TLS{}) {
 		return build(nil)
 	}
-	tlsConfig, err := config.NewTLSConfig(&c.TLS)
+	files := newTLSFiles(c.TLS)
+	tlsConfig, err := files.config(ctx)
 	if err != nil {
-		return nil, errTLS
+		return nil, err
 	}
-	if c.TLS.CAFile == "" && c.TLS.CertFile == "" && c.TLS.KeyFile == "" {
+	if files.none() {
 		return build(tlsConfig)
 	}
-	reloading, err := config.NewTLSRoundTripper(tlsConfig, config.TLSRoundTripperSettings{
-		CA:   secretReader(c.TLS.CA, c.TLS.CAFile),
-		Cert: secretReader(c.TLS.Cert, c.TLS.CertFile),
-		Key:  secretReader(string(c.TLS.Key), c.TLS.KeyFile),
-	}, build)
+	reloading, err := config.NewTLSRoundTripperWithContext(ctx, tlsConfig, files.readers(), build)
 	if err != nil {
 		return nil, errTLS
 	}
@@ -56,16 +55,121 @@ func newTransport(c Config) (http.RoundTripper, error) {
 // errTLS is in place of errors of the TLS settings that quote them.
 var errTLS = errors.New("its certificates or its key cannot be used; write them as in the configuration of Prometheus")
 
-// secretReader returns a reader of a text or of a file, nil without either.
-func secretReader(text, file string) config.SecretReader {
-	switch {
-	case text != "":
-		return config.NewInlineSecret(text)
-	case file != "":
-		return config.NewFileSecret(file)
-	}
-	return nil
+// tlsFiles are TLS settings with readers of their files. The library reads the files with
+// those of its own, which go on if a file system hangs.
+type tlsFiles struct {
+	settings      TLS
+	ca, cert, key *tlsFile // nil if there is no such file
 }
+
+func newTLSFiles(settings TLS) tlsFiles {
+	return tlsFiles{settings, newTLSFile(settings.CAFile), newTLSFile(settings.CertFile), newTLSFile(settings.KeyFile)}
+}
+
+// none reports whether there are no files.
+func (f tlsFiles) none() bool { return f.ca == nil && f.cert == nil && f.key == nil }
+
+// readers returns the readers of what the files or the settings hold.
+func (f tlsFiles) readers() config.TLSRoundTripperSettings {
+	reader := func(file *tlsFile, text string) config.SecretReader {
+		switch {
+		case file != nil:
+			return file
+		case text != "":
+			return config.NewInlineSecret(text)
+		}
+		return nil
+	}
+	return config.TLSRoundTripperSettings{
+		CA: reader(f.ca, f.settings.CA), Cert: reader(f.cert, f.settings.Cert), Key: reader(f.key, string(f.settings.Key)),
+	}
+}
+
+// config returns the configuration of TLS with the content of the files. It reads those of a
+// client certificate again for each connection. Its errors quote nothing but names of fields.
+func (f tlsFiles) config(ctx context.Context) (*tls.Config, error) {
+	if err := f.settings.Validate(); err != nil {
+		return nil, err
+	}
+	inline := f.settings
+	inline.CAFile, inline.CertFile, inline.KeyFile = "", "", ""
+	for _, read := range []struct {
+		field string
+		file  *tlsFile
+		set   func(string)
+	}{
+		{"ca_file", f.ca, func(text string) { inline.CA = text }},
+		{"cert_file", f.cert, func(text string) { inline.Cert = text }},
+		{"key_file", f.key, func(text string) { inline.Key = config.Secret(text) }},
+	} {
+		if read.file == nil {
+			continue
+		}
+		content, err := read.file.read(ctx)
+		if err != nil {
+			return nil, fieldProblem(read.field, cannotRead(err))
+		}
+		read.set(content)
+	}
+	tlsConfig, err := config.NewTLSConfig(&inline)
+	if err != nil {
+		return nil, errTLS
+	}
+	if readers := f.readers(); readers.Cert != nil && readers.Key != nil {
+		tlsConfig.GetClientCertificate = func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return clientCertificate(request.Context(), readers)
+		}
+	}
+	return tlsConfig, nil
+}
+
+// clientCertificate reads the certificate of this side.
+func clientCertificate(ctx context.Context, readers config.TLSRoundTripperSettings) (*tls.Certificate, error) {
+	certificate, err := readers.Cert.Fetch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key, err := readers.Key.Fetch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair([]byte(certificate), []byte(key))
+	if err != nil {
+		return nil, errTLS
+	}
+	return &pair, nil
+}
+
+// tlsFile is a [config.SecretReader] of a file of TLS.
+type tlsFile struct {
+	read func(context.Context) (string, error)
+}
+
+// newTLSFile returns the reader of a file, nil for no file.
+func newTLSFile(path string) *tlsFile {
+	if path == "" {
+		return nil
+	}
+	return &tlsFile{boundedFile(path)}
+}
+
+// Fetch reads the file, until ctx ends. Its error is a [*fs.PathError] without the path.
+func (f *tlsFile) Fetch(ctx context.Context) (string, error) {
+	content, err := f.read(ctx)
+	if err != nil {
+		if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
+			err = pathError.Err
+		}
+		return "", &fs.PathError{Op: "read", Path: "a file for TLS", Err: err}
+	}
+	return content, nil
+}
+
+// Description returns what an error calls the file.
+func (*tlsFile) Description() string { return "a file for TLS" }
+
+// Immutable reports false: the file may change.
+func (*tlsFile) Immutable() bool { return false }
 
 // transport sends requests through another transport, which can be replaced.
 type transport struct {

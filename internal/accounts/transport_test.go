@@ -1,7 +1,10 @@
 package accounts
 
 import (
+	"context"
+	"crypto/tls"
 	"encoding/pem"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +14,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-kit/log"
@@ -29,7 +33,7 @@ func TestTransportKeepsLimits(t *testing.T) {
 		URL: &url.URL{}, KeyFile: "acme.key", Concurrency: 7, TLS: TLS{ServerName: "x"},
 		Proxy: &Proxy{ProxyURL: config.URL{URL: proxy}, ProxyConnectHeader: config.ProxyHeader{"X-Tenant": {"acme"}}},
 	}
-	transport, err := newTransport(own)
+	transport, err := newTransport(t.Context(), own)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +60,7 @@ func TestProxyOfEnvironment(t *testing.T) {
 		proxy           *Proxy
 		fromEnvironment bool
 	}{"nothing is given": {nil, true}, "an empty one": {&Proxy{}, false}} {
-		transport, err := newTransport(Config{Concurrency: 1, Proxy: test.proxy})
+		transport, err := newTransport(t.Context(), Config{Concurrency: 1, Proxy: test.proxy})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,6 +126,54 @@ func TestAuthority(t *testing.T) {
 	fetch("a file for TLS cannot be read: ")
 	write(right)
 	fetch("it works")
+}
+
+// A file of TLS whose file system hangs ends with the fetch, and not with the transport. The
+// error says what hung.
+func TestTLSFileHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := true
+		file := &tlsFile{bounded(func() (string, error) {
+			if hangs {
+				time.Sleep(time.Hour)
+			}
+			return wrongAuthority, nil
+		})}
+		reloading, err := config.NewTLSRoundTripperWithContext(t.Context(), &tls.Config{}, config.TLSRoundTripperSettings{CA: file},
+			func(*tls.Config) (http.RoundTripper, error) { return noTransport{}, nil })
+		if err != nil { // after an hour
+			t.Fatal(err)
+		}
+		api := client.New(client.Config{URL: &url.URL{Scheme: "https", Host: "api.example"}, Key: InlineKey("key-0815"), Transport: reloading})
+		fetch := func() (took time.Duration, err error) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			begun := time.Now()
+			_, err = api.Chatbots(ctx)
+			return time.Since(begun), err
+		}
+		for range 20 {
+			if took, err := fetch(); took != 5*time.Second || fetchReason(err) != client.Timeout || !errors.Is(err, client.ErrTLSFile) {
+				t.Errorf("got %v after %v", err, took)
+			}
+		}
+		hangs = false
+		time.Sleep(time.Hour) // until the reads that hang have ended
+		if took, err := fetch(); took != 0 || !strings.Contains(err.Error(), "not HTTP") {
+			t.Errorf("got %v after %v", err, took)
+		}
+	})
+}
+
+// noTransport fails each request.
+type noTransport struct{}
+
+func (noTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, client.ErrNotHTTP }
+
+func fetchReason(err error) client.Reason {
+	var failure *client.Error
+	errors.As(err, &failure)
+	return failure.Reason
 }
 
 // wrongAuthority is a certificate of another authority than those of httptest.

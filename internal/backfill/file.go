@@ -19,6 +19,9 @@ type File struct {
 // Create creates a File for path. A file at path is kept until Keep, which keeps its mode.
 // What would make Keep fail is an error here, as far as it can be known.
 func Create(path string) (*File, error) {
+	if existing, err := os.Stat(path); err == nil && !existing.Mode().IsRegular() {
+		return nil, errors.New("is not a regular file") // where its links lead may be no path
+	}
 	path = followed(path)
 	existing, err := os.Stat(path)
 	exists := err == nil
@@ -47,10 +50,7 @@ func Create(path string) (*File, error) {
 
 // checkExisting returns an error if no other file can replace the one at path.
 func checkExisting(path string, existing fs.FileInfo) error {
-	switch {
-	case !existing.Mode().IsRegular():
-		return errors.New("is not a regular file")
-	case existing.Mode().Perm()&0o222 == 0:
+	if existing.Mode().Perm()&0o222 == 0 {
 		return errors.New("is read-only") // on Windows, it cannot be replaced
 	}
 	return checkReplaceable(path)

@@ -99,6 +99,9 @@ func expanded(arguments []string) ([]string, error) {
 		case !found:
 			all = append(all, argument)
 		default:
+			if !setting.IsSmallFile(file) {
+				return nil, errors.New(unreadable)
+			}
 			lines, err := kingpin.ExpandArgsFromFile(file)
 			if err != nil {
 				return nil, errors.New(unreadable)

@@ -52,6 +52,8 @@ func BaseURL(text, keySetting string) (*url.URL, error) {
 		return nil, errors.New("is not a URL; write it like https://app.chatwize.ai")
 	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
 		return nil, errors.New("is not an http or https URL; write it like https://app.chatwize.ai")
+	case !isPort(u.Port()):
+		return nil, errors.New("has no valid port; write one from 1 to 65535, or none")
 	case u.User != nil:
 		return nil, errors.New("has a user name or password; the API accepts only a key, from " + keySetting)
 	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/api/v1"):
@@ -60,6 +62,12 @@ func BaseURL(text, keySetting string) (*url.URL, error) {
 		return nil, errors.New("has a query or fragment; write only host and path, like https://app.chatwize.ai")
 	}
 	return u, nil
+}
+
+// isPort reports whether text is a port of TCP, or none.
+func isPort(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return text == "" || err == nil && port > 0
 }
 
 // IsPlaintext reports whether requests to u can be read on the network.

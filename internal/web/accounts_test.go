@@ -331,7 +331,7 @@ func TestReload(t *testing.T) {
 	leave()
 	response := httptest.NewRecorder()
 	handler.ServeHTTP(response, httptest.NewRequestWithContext(gone, http.MethodPost, "/-/reload", nil))
-	if response.Code != 500 || reloads != 3 {
+	if response.Code != 499 || reloads != 3 {
 		t.Errorf("%d reloads; got %d, %s", reloads, response.Code, response.Body)
 	}
 	if got := get(newHandler(t, "/metrics"), "POST", "/-/reload", nil); got.Code != 404 {

@@ -63,6 +63,7 @@ func (o *overview) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-made.done:
 	case <-r.Context().Done():
+		clientClosed(w)
 		return
 	}
 	made.sendTo(w)

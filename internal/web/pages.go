@@ -61,6 +61,8 @@ func (s *pages) serve(w http.ResponseWriter, r *http.Request, key pageKey) {
 	defer s.leave(p)
 	if made := s.wait(r, p); made != nil {
 		made.sendTo(w)
+	} else {
+		clientClosed(w)
 	}
 }
 

@@ -10,7 +10,12 @@ import (
 type reloader struct{ reload func(context.Context) error }
 
 func (l reloader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := l.reload(r.Context()); err != nil {
+	err := l.reload(r.Context())
+	switch {
+	case err != nil && r.Context().Err() != nil:
+		clientClosed(w)
+		return
+	case err != nil:
 		http.Error(w, "the accounts stay as they were: "+err.Error(), http.StatusInternalServerError)
 		return
 	}

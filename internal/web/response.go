@@ -83,8 +83,17 @@ func (c compressor) record(handler http.Handler, r *http.Request, buffer *bytes.
 func (c compressor) buffered(next http.Handler) http.Handler {
 	return c(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		recorded := c.record(next, r, new(bytes.Buffer))
-		if r.Context().Err() == nil { // else the client has disconnected
-			recorded.sendTo(w)
+		if r.Context().Err() != nil {
+			clientClosed(w)
+			return
 		}
+		recorded.sendTo(w)
 	}))
+}
+
+// clientClosed answers a client that has disconnected. It may only have closed its own side
+// and still read: without an answer, it would get an empty one with status 200.
+func clientClosed(w http.ResponseWriter) {
+	const status = 499 // as of nginx
+	http.Error(w, "the client closed the connection before the response", status)
 }
