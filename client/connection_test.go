@@ -2,7 +2,9 @@ package client_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +13,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,6 +170,107 @@ func TestIdleConnections(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// refuseStreams is a server of HTTP/2 that refuses each request, so that it may be sent on
+// another connection (RFC 9113, section 8.7). It counts all connections and those that are open.
+func refuseStreams(t *testing.T, how string) (base string, connections, open *atomic.Int32) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(nil)
+	server.StartTLS() // for its certificate
+	t.Cleanup(server.Close)
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: server.TLS.Certificates, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	frame := func(kind byte, stream byte, payload ...byte) []byte {
+		return append([]byte{0, 0, byte(len(payload)), kind, 0, 0, 0, 0, stream}, payload...)
+	}
+	const headers, resetStream, settings, goAway = 1, 3, 4, 7
+	connections, open = &atomic.Int32{}, &atomic.Int32{}
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			connections.Add(1)
+			open.Add(1)
+			go func() {
+				defer open.Add(-1)
+				defer func() { _ = connection.Close() }()
+				if how == "GOAWAY" {
+					_, _ = connection.Write(append(frame(settings, 0), frame(goAway, 0, 0, 0, 0, 0, 0, 0, 0, 0)...))
+				} else {
+					const maxConcurrentStreams = 3
+					_, _ = connection.Write(frame(settings, 0, 0, maxConcurrentStreams, 0, 0, 0, 0))
+				}
+				if _, err := io.CopyN(io.Discard, connection, int64(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))); err != nil {
+					return
+				}
+				for {
+					var head [9]byte
+					if _, err := io.ReadFull(connection, head[:]); err != nil {
+						return
+					}
+					if _, err := io.CopyN(io.Discard, connection, int64(head[1])<<8+int64(head[2])); err != nil {
+						return
+					}
+					if head[3] == headers {
+						const refused = 7
+						_, _ = connection.Write(frame(resetStream, head[8], 0, 0, 0, refused))
+					}
+				}
+			}()
+		}
+	}()
+	return "https://" + listener.Addr().String(), connections, open
+}
+
+// A server that refuses requests on all connections gets few of them.
+func TestRefusedStreams(t *testing.T) {
+	for _, how := range []string{"GOAWAY", "no streams"} {
+		base, connections, open := refuseStreams(t, how)
+		transport := client.NewTransport(1)
+		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := sessions(ctx, newClientWith(t, base, transport))
+		if failure := failure(t, err); failure.Reason != client.Network || !failure.Transient ||
+			err.Error() != "talking to the API: 6 connections in a row refused the request" {
+			t.Errorf("%s: got %v", how, err)
+		}
+		if n := connections.Load(); n > 6 {
+			t.Errorf("%s: %d connections", how, n)
+		}
+		for deadline := time.Now().Add(10 * time.Second); open.Load() > 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %d connections are still open", how, open.Load())
+			}
+		}
+	}
+}
+
+// A key that cannot be read for want of file descriptors, or in time, is not refused.
+func TestKeyOutOfReach(t *testing.T) {
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, test := range []struct {
+		ctx    context.Context
+		err    error
+		reason client.Reason
+	}{
+		{t.Context(), errors.New("gone"), client.Unauthorized},
+		{t.Context(), fmt.Errorf("the file cannot be read: %w", syscall.EMFILE), client.Network},
+		{ended, ended.Err(), client.Timeout},
+	} {
+		c := client.New(client.Config{URL: &url.URL{}, Key: func(context.Context) (string, error) { return "", test.err }})
+		_, err := c.Chatbots(test.ctx)
+		if failure := failure(t, err); failure.Reason != test.reason || !errors.Is(err, client.ErrNoKey) {
+			t.Errorf("got %+v, want %s", failure, test.reason)
+		}
 	}
 }
 

@@ -100,6 +100,7 @@ var (
 	ErrLargeHeaders  = fmt.Errorf("the headers of the response exceed %d bytes", maxHeaderSize)
 	ErrNotHTTP       = errors.New("the answer is not HTTP")
 	errBroken        = errors.New("the connection was closed")
+	errRefusing      = fmt.Errorf("%d connections in a row refused the request", maxDials)
 	errRedirect      = errors.New("the API redirects to an invalid URL")
 	errProxyAddress  = errors.New("the address of the proxy in the environment is not a URL")
 	errOperation     = errors.New("it failed")
@@ -193,6 +194,8 @@ func transportError(ctx context.Context, err error) *Error {
 		file        *fs.PathError
 	)
 	switch {
+	case errors.Is(err, errRefusing):
+		return &Error{Reason: Network, Transient: true, Err: fmt.Errorf("talking to the API: %w", errRefusing)}
 	case ctx.Err() != nil && errors.As(err, &file):
 		return &Error{Reason: Timeout, Err: fmt.Errorf("%w: %w", ErrTLSFile, context.Cause(ctx))}
 	case ctx.Err() != nil:

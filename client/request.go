@@ -2,10 +2,12 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"syscall"
 	"time"
 )
 
@@ -28,7 +30,7 @@ type request struct {
 func (c *Client) get(ctx context.Context, r request) (*http.Response, error) {
 	key, err := c.config.Key(ctx)
 	if err != nil {
-		return nil, &Error{Reason: Unauthorized, Err: fmt.Errorf("%w: %w", ErrNoKey, err)}
+		return nil, keyError(ctx, err)
 	}
 	target := c.config.URL.JoinPath(r.path...)
 	target.RawQuery = r.query.Encode()
@@ -62,6 +64,18 @@ func (c *Client) get(ctx context.Context, r request) (*http.Response, error) {
 	err = statusError(response, target)
 	discard(response)
 	return nil, err
+}
+
+// keyError returns the error of a request whose API key could not be read.
+func keyError(ctx context.Context, err error) *Error {
+	reason := Unauthorized
+	switch {
+	case ctx.Err() != nil:
+		reason = Timeout
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE): // as for a connection
+		reason = Network
+	}
+	return &Error{Reason: reason, Err: fmt.Errorf("%w: %w", ErrNoKey, err)}
 }
 
 // discard closes a response. It reads a short body first, so that the connection

@@ -2,9 +2,12 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 )
 
@@ -45,6 +48,7 @@ func NewTransport(concurrency int) Transport {
 		MaxReceiveBufferPerStream:     1 << 20,
 		MaxReceiveBufferPerConnection: 4 << 20,
 	}
+	transport.DialContext = limitDials(transport.DialContext)
 	transport.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, response *http.Response) error {
 		if response.StatusCode != http.StatusOK {
 			return proxyError(response.StatusCode)
@@ -54,9 +58,33 @@ func NewTransport(concurrency int) Transport {
 	return Transport{transport}
 }
 
+// maxDials is the maximum number of connections that one request may open. net/http opens
+// another one for each that refuses the request, as HTTP/2 allows, until the request ends. A
+// few are usual if a connection takes one request at a time.
+const maxDials = 6
+
+// dialsKey is the key of the number of connections, an [*atomic.Int32], in the context of a
+// request.
+type dialsKey struct{}
+
+// limitDials returns a function that opens connections, up to maxDials for each request of a
+// [Transport].
+func limitDials(dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dials, ok := ctx.Value(dialsKey{}).(*atomic.Int32); ok && dials.Add(1) > maxDials {
+			return nil, errRefusing
+		}
+		return dial(ctx, network, address)
+	}
+}
+
 // RoundTrip sends a request.
 func (t Transport) RoundTrip(request *http.Request) (*http.Response, error) {
+	request = request.WithContext(context.WithValue(request.Context(), dialsKey{}, new(atomic.Int32)))
 	response, err := t.Transport.RoundTrip(request)
+	if errors.Is(err, errRefusing) {
+		t.CloseIdleConnections() // they refuse requests, too
+	}
 	if err == nil && response.StatusCode < http.StatusContinue {
 		response.Body.Close()
 		return nil, ErrNotHTTP
