@@ -98,11 +98,11 @@ func (c *Client) Sessions(ctx context.Context, uuid string, options SessionsOpti
 }
 
 // date returns the Date header of a response and reports true, or received if the
-// header is missing or unreadable.
+// header is missing or unreadable. Neither has a monotonic clock, as the other may not.
 func date(header http.Header, received time.Time) (time.Time, bool) {
 	at, err := http.ParseTime(header.Get("Date"))
 	if err != nil {
-		return received, false
+		return received.Round(0), false
 	}
 	return at, true
 }

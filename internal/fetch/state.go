@@ -45,7 +45,7 @@ func (s *state) tally() *tally.Tally {
 	if s.recent == nil {
 		return s.old
 	}
-	return s.old.Plus(s.recent)
+	return s.recent.Plus(s.old)
 }
 
 // span is a span of time, both ends inclusive.

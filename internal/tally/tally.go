@@ -90,19 +90,16 @@ func (t *Tally) arrive(kind Kind, created time.Time, hour int64, age time.Durati
 	}
 }
 
-// Plus returns the tally of the sessions of both. It goes on from the list that was read
-// last. The exact windows are those before which all sessions of the other were created.
+// Plus returns the tally of the sessions of both. It goes on from when t was read. The exact
+// windows are those before which all sessions of other were created.
 func (t *Tally) Plus(other *Tally) *Tally {
-	if t.read.Before(other.read) {
-		t, other = other, t
-	}
 	sum := *t
 	sum.Counts = t.Counts.Plus(other.Counts)
 	sum.oldest, sum.future = earlier(t.oldest, other.oldest), earlier(t.future, other.future)
 	ahead := int((t.begin - other.begin) / secondsPerHour) // hours
 	for kind := range kinds {
-		for hour := ahead; hour < hours; hour++ {
-			sum.arrivals[kind][hour-ahead] += other.arrivals[kind][hour]
+		for hour := max(0, -ahead); hour < min(hours, hours-ahead); hour++ {
+			sum.arrivals[kind][hour] += other.arrivals[kind][hour+ahead]
 		}
 		sum.newest[kind] = later(t.newest[kind], other.newest[kind])
 	}
@@ -119,15 +116,18 @@ func (t *Tally) Plus(other *Tally) *Tally {
 	return &sum
 }
 
-// maxBack is how far the clock of the API may go back before the list must be read again.
-// Servers behind a load balancer do not agree to the second.
-const maxBack = time.Minute
+// maxBack is how far the clock of the API may go back before the list must be read again:
+// arrivals reach back this much further than the rules, with the hours that they cut. Servers
+// behind a load balancer do not agree.
+const maxBack = hoursBefore*time.Hour - comparedSpan - 2*time.Hour
 
 // Covers reports whether the tally has what counts at a time by the clock of the API. It
-// does not where the clock was wrong when the list was read, or where sessions count that
-// were too far in the future then.
+// does not where the clock was wrong by a day when the list was read, or where other sessions
+// are too far in the future than then.
 func (t *Tally) Covers(now time.Time) bool {
-	return !now.Before(t.read.Add(-maxBack)) && (t.future.IsZero() || t.future.After(now.Add(maxFuture)))
+	limit := now.Add(maxFuture)
+	return !now.Before(t.read.Add(-maxBack)) && !t.newest[AllSessions].After(limit) &&
+		(t.future.IsZero() || t.future.After(limit))
 }
 
 // At returns the numbers at a time that the tally covers. The numbers of recent sessions are
