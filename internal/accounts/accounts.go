@@ -194,7 +194,7 @@ func (s *state) directory(config Config) fetch.Directory {
 	switch {
 	case len(config.Chatbots) == 0:
 		if s.discovery == nil {
-			s.discovery = newDiscovery(s.shared, options, s.metrics)
+			s.discovery = newDiscovery(s.shared, options, s.metrics, s.source)
 		}
 		if config.Include == nil && config.Exclude == nil {
 			return s.discovery
@@ -210,11 +210,16 @@ func (s *state) directory(config Config) fetch.Directory {
 	}
 }
 
-func newDiscovery(shared fetch.Config, options fetch.DiscoveryOptions, metrics *apimetrics.Metrics) *discovery {
+func newDiscovery(shared fetch.Config, options fetch.DiscoveryOptions, metrics *apimetrics.Metrics, source *fetch.Source) *discovery {
 	d := &discovery{}
 	options.OnAttempt = func(succeeded bool) {
 		if metrics.SetDiscovery(succeeded); d.givenUp.Load() {
 			metrics.RemoveDiscovery()
+		}
+	}
+	options.OnList = func(chatbots []client.Chatbot) {
+		if !d.givenUp.Load() {
+			source.Retain(chatbots)
 		}
 	}
 	d.Discovery = fetch.NewDiscovery(shared, options)

@@ -226,6 +226,35 @@ func TestReloadDiscovery(t *testing.T) {
 	}
 }
 
+// Nothing is remembered of chatbots that are no longer on the list: it may have new ones each
+// time.
+func TestUnlistedAreForgotten(t *testing.T) {
+	listed := []string{shopUUID, deskUUID}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/chatbots") {
+			_, _ = fmt.Fprintf(w, `[{"uuid":"%s","name":"x"}]`, strings.Join(listed, `","name":"x"},{"uuid":"`))
+			return
+		}
+		_, _ = fmt.Fprint(w, `[{}]`)
+	}))
+	defer server.Close()
+	s := newStage()
+	acme := config(t, "acme", server.URL)
+	acme.DiscoveryInterval = 0
+	s.reload(t, acme)
+	account := s.account(t, "acme")
+	tried := func(uuid string) bool { return !account.Source.Known(client.Chatbot{UUID: uuid}).Tried.IsZero() }
+	scrape(t, account)
+	if !tried(shopUUID) || !tried(deskUUID) {
+		t.Error("a chatbot was not fetched")
+	}
+	listed = listed[:1]
+	scrape(t, account)
+	if !tried(shopUUID) || tried(deskUUID) {
+		t.Error("the wrong chatbots are remembered")
+	}
+}
+
 // A reload that fails changes nothing. Metrics say so.
 func TestReloadFails(t *testing.T) {
 	s := newStage()

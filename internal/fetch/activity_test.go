@@ -30,6 +30,7 @@ type activityServer struct {
 	clock    time.Duration // by which it is ahead
 	noDate   bool
 	etags    bool
+	drops    bool // answers to the parameter without sessions of the future
 
 	requests int
 	now      time.Time // of the last answer, as the exporter should see it
@@ -55,7 +56,7 @@ func (s *activityServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	var sent []modelSession
 	for _, session := range s.sessions {
-		if session.Created.Before(since) {
+		if session.Created.Before(since) || s.drops && !since.IsZero() && session.Created.After(s.received) {
 			continue
 		}
 		element := modelSession{
@@ -237,6 +238,34 @@ func TestWrongClock(t *testing.T) {
 						t.Errorf("%s, step %d, clock %v: %d requests, want 1", name, i, ahead, requests)
 					}
 					time.Sleep(time.Minute)
+				}
+			})
+		}
+	}
+}
+
+// Sessions dated far in the future do not make each new session fetch the whole list. If the
+// server leaves them out, it is noticed all the same.
+func TestIncrementalWithFuture(t *testing.T) {
+	for _, ahead := range []time.Duration{3 * time.Hour, 24 * time.Hour, 200 * 365 * 24 * time.Hour} {
+		for _, drops := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				server := &activityServer{sessions: bruteforce.Every(midnight, 30*time.Minute, 50*24*time.Hour, 0)}
+				future := client.Session{Created: midnight.Add(ahead)}
+				server.sessions = append(server.sessions, future)
+				server.drops = drops
+				source := server.source(fetch.SourceOptions{Window: 6 * time.Hour, FullInterval: time.Hour})
+				for i := range 10 {
+					time.Sleep(time.Minute)
+					server.sessions = append(server.sessions, client.Session{Created: time.Now().Add(-time.Second).Truncate(time.Millisecond)})
+					requests := server.requests
+					got := fetchOne(t.Context(), source, modelled)
+					if got.Err != nil || got.Numbers.Sessions != len(server.sessions) {
+						t.Errorf("scrape %d, %v ahead, drops %t: %d sessions, want %d; %v", i, ahead, drops, got.Numbers.Sessions, len(server.sessions), got.Err)
+					}
+					if n := server.requests - requests; !drops && n != 1 {
+						t.Errorf("scrape %d, %v ahead: %d requests, want 1", i, ahead, n)
+					}
 				}
 			})
 		}

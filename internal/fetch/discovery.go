@@ -26,6 +26,8 @@ type DiscoveryOptions struct {
 	Interval time.Duration
 	// OnAttempt is called after each attempt to fetch the list.
 	OnAttempt func(succeeded bool)
+	// OnList, if not nil, is called with each list that was fetched.
+	OnList func([]client.Chatbot)
 
 	// namesOnly is for a list that nobody depends on: an attempt is one request, takes
 	// minAttempt at most and never pauses the account. Failures are not counted, and logged
@@ -172,6 +174,9 @@ func (d *Discovery) attempt(ctx context.Context, timeout time.Duration, due func
 		response, err = Do(ctx, d.Gate, client.EndpointChatbots, d.API.Chatbots)
 	}
 	d.report(err)
+	if err == nil && d.OnList != nil {
+		d.OnList(response.Chatbots)
+	}
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	d.last, d.err, d.patience = time.Now(), err, 0

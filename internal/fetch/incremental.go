@@ -16,6 +16,9 @@ import (
 // was found not to filter as it should.
 const incrementalPause = 24 * time.Hour
 
+// maxSkew is how far the dates of sessions may be ahead of the Date of a response.
+const maxSkew = time.Hour
+
 // fetched is a tally, and the local time and the Date of the response that it rests on.
 type fetched struct {
 	tally          *tally.Tally
@@ -139,7 +142,7 @@ func (s lists) fetchFull(ctx context.Context, chatbot client.Chatbot, state *sta
 		inSpan = full.inSpan
 		state.old, state.recent = full.old, full.recent
 		state.undated, state.fullValidator = full.undated, full.validator
-		state.span, state.inSpan = span{full.cutOff, full.newest}, full.sinceCutOff
+		state.span, state.inSpan = span{full.cutOff, full.newest, full.far}, full.sinceCutOff
 		state.recentValidator = client.Validator{}
 	}
 	state.nextFull = time.Now().Add(s.FullInterval)
@@ -160,8 +163,9 @@ type list struct {
 	early, undated int
 
 	cutOff time.Time
-	// newest is the newest creation time.
-	newest time.Time
+	// far is when no session can have been created before the next full list. newest is the
+	// newest creation time until then.
+	far, newest time.Time
 	// sinceCutOff are the sessions from the cut-off on, inSpan those in a given span.
 	sinceCutOff, inSpan census
 
@@ -187,7 +191,7 @@ func (l *list) add(session client.Session, span span) {
 	if span.contains(created) {
 		l.inSpan.add(created)
 	}
-	if created.After(l.newest) {
+	if created.After(l.newest) && !created.After(l.far) {
 		l.newest = created
 	}
 	if created.Before(l.cutOff) {
@@ -216,6 +220,7 @@ func (s lists) fetchList(ctx context.Context, chatbot client.Chatbot, options cl
 	l.old = tally.New(response.Date)
 	if s.Window > 0 {
 		l.recent, l.cutOff = tally.New(response.Date), cutOff(response.Date)
+		l.far = response.Date.Add(s.FullInterval + maxSkew)
 	}
 	for session, err := range response.Sessions {
 		if err != nil {

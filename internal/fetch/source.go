@@ -70,6 +70,21 @@ func (s *Source) stateOf(key string) state {
 	return state
 }
 
+// Retain forgets what is remembered of chatbots other than these.
+func (s *Source) Retain(chatbots []client.Chatbot) {
+	retained := make(map[string]bool, len(chatbots))
+	for _, chatbot := range chatbots {
+		retained[client.CanonicalUUID(chatbot.UUID)] = true
+	}
+	for _, states := range []*lru.Cache[string, state]{s.succeeded, s.others} {
+		for _, key := range states.Keys() {
+			if !retained[key] {
+				states.Remove(key)
+			}
+		}
+	}
+}
+
 // hasSucceeded reports whether a fetch of a chatbot has ever succeeded.
 func (s *Source) hasSucceeded(key string) bool { return s.succeeded.Contains(key) }
 

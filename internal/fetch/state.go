@@ -28,8 +28,8 @@ type state struct {
 	// For incremental mode. nextFull is when the next full fetch is due, offUntil until
 	// when all fetches are full because the server does not filter as it should.
 	nextFull, offUntil time.Time
-	// span begins at the cut-off and ends with the newest session of the full list.
-	// inSpan are the sessions of the full list in it.
+	// span begins at the cut-off and ends with the newest session of the full list that is
+	// not far in the future. inSpan are the sessions of the full list in it.
 	span   span
 	inSpan census
 
@@ -48,10 +48,13 @@ func (s *state) tally() *tally.Tally {
 	return s.recent.Plus(s.old)
 }
 
-// span is a span of time, both ends inclusive.
-type span struct{ from, to time.Time }
+// span is a span of time, both ends inclusive, and all time after far. Sessions that come
+// until the next full list are created in neither, unless their dates are wrong.
+type span struct{ from, to, far time.Time }
 
-func (s span) contains(at time.Time) bool { return !at.Before(s.from) && !at.After(s.to) }
+func (s span) contains(at time.Time) bool {
+	return !at.Before(s.from) && (!at.After(s.to) || at.After(s.far))
+}
 
 // census identifies a set of sessions by their number and creation times, whatever
 // their order.
