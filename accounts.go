@@ -31,7 +31,7 @@ func (s *settings) newManager(ctx context.Context, logger log.Logger) (*accounts
 			err = s.checkMisplaced()
 		}
 		if err != nil {
-			return nil, err
+			return nil, errors.New(s.account.Keys.Hide(err.Error())) // it is shown on the page, too
 		}
 		for _, config := range configs {
 			s.warn(config, logger)

@@ -148,8 +148,16 @@ func TestServeAccounts(t *testing.T) {
 	if want := `account "acme": token: an API key must not be in this file`; status != 500 || !strings.Contains(answer, want) {
 		t.Errorf("got %d, %s", status, answer)
 	}
+	contains(t, e.get(t, "/"), "Reloading the configuration failed; these are the accounts of the last good file.",
+		"<code>--config.file (CHATWIZE_CONFIG_FILE): "+a.file+": account &#34;acme&#34;: token: an API key must not be in this file")
 	page2 := e.get(t, "/metrics")
 	contains(t, page2, "chatwize_exporter_config_last_reload_successful 0", `chatwize_up{account="acme",chatbot="`+uuid(1)+`"} 1`)
+	a.writeAccounts(t, "acme")
+	e.post(t, "/-/reload")
+	time.Sleep(time.Second) // a rendering is shared for that long
+	if overview := e.get(t, "/"); strings.Contains(overview, "Reloading") {
+		t.Error("the page has a failure of the past")
+	}
 	e.stop()
 	contains(t, e.log.String(), "accounts=2", "the accounts stay as they were")
 	wantNoKeys(t, page, page2, answer, e.log.String())

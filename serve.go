@@ -113,7 +113,7 @@ func newHandler(manager *accounts.Manager, ofFile bool, options web.Options, log
 	config := web.Config{Options: options, Accounts: manager.Current, Registry: registry, Logger: logger}
 	if ofFile {
 		registry.MustRegister(manager)
-		config.Reload = manager.Reload
+		config.Reload, config.ReloadFailure = manager.Reload, manager.Failure
 	}
 	return web.NewHandler(config)
 }

@@ -26,6 +26,16 @@ const chartDirectory = "../deploy/helm/chatwize-exporter"
 // rendered returns the manifests of a release of the chart, with values in YAML.
 func rendered(t *testing.T, release, values string) (contents [][]byte) {
 	t.Helper()
+	contents, err := render(t, release, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return contents
+}
+
+// render returns what the chart makes of values, or why it refuses them.
+func render(t *testing.T, release, values string) (contents [][]byte, err error) {
+	t.Helper()
 	chart, err := loader.Load(chartDirectory)
 	if err != nil {
 		t.Fatal(err)
@@ -41,14 +51,14 @@ func rendered(t *testing.T, release, values string) (contents [][]byte) {
 	}
 	files, err := engine.Render(chart, all)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	for name, content := range files {
 		if strings.HasSuffix(name, ".yaml") && strings.TrimSpace(content) != "" {
 			contents = append(contents, []byte(content))
 		}
 	}
-	return contents
+	return contents, nil
 }
 
 func helm(t *testing.T, release, values string) (made manifests) {
@@ -128,6 +138,12 @@ func TestHelmValues(t *testing.T) {
 	if v := accounts.Env[0]; v.Name != "CHATWIZE_CONFIG_FILE" || v.Value != accounts.VolumeMounts[0].MountPath+"/accounts.yml" ||
 		slices.ContainsFunc(accounts.Env, func(v core.EnvVar) bool { return v.Name == "CHATWIZE_TOKEN_FILE" }) {
 		t.Errorf("several accounts: the environment is %v", accounts.Env)
+	}
+
+	for _, values := range []string{"accounts: true\nurl: https://app.gpt-trainer.com", "accounts: true\nchatbots: [a]"} {
+		if _, err := render(t, "x", values); err == nil || !strings.Contains(err.Error(), "remove the values url and chatbots, or accounts") {
+			t.Errorf("%s: got %v", values, err)
+		}
 	}
 
 	set := helm(t, "x", `

@@ -112,6 +112,7 @@ type Manager struct {
 
 	turn       chan struct{} // held by the reload under way
 	lines      *rate.Limiter // of log lines of reloads that change nothing: clients cause them
+	failure    atomic.Pointer[error]
 	successful prometheus.Gauge
 	lastReload prometheus.Gauge
 }
@@ -146,6 +147,14 @@ func (m *Manager) Collect(metrics chan<- prometheus.Metric) {
 // Current returns the accounts. A later call may return others, after a reload.
 func (m *Manager) Current() *Set { return m.current.Load() }
 
+// Failure returns why the last reload failed, nil if it did not. Abandoned ones do not count.
+func (m *Manager) Failure() error {
+	if failure := m.failure.Load(); failure != nil {
+		return *failure
+	}
+	return nil
+}
+
 // Reload loads the accounts anew and logs what changed. On error, they stay as they were.
 // Accounts keep state and counters unless URL, key file, TLS or proxy changed. The fetches
 // of those that are gone end. A reload that ctx ends while it waits or reads changes nothing.
@@ -169,12 +178,14 @@ func (m *Manager) Reload(ctx context.Context) error {
 		return err
 	case err != nil:
 		m.successful.Set(0)
+		m.failure.Store(&err)
 		if !first && m.lines.Allow() {
 			level.Error(m.logger).Log("msg", "Reloading the configuration failed; the accounts stay as they were", "err", err)
 		}
 		return err
 	}
 	m.successful.Set(1)
+	m.failure.Store(nil)
 	m.lastReload.SetToCurrentTime()
 	if !first && (changes.any() || m.lines.Allow()) {
 		level.Info(m.logger).Log("msg", "Reloaded the configuration", "accounts", len(m.Current().Accounts),

@@ -16,8 +16,8 @@ const (
 	// minLength is the minimum length of a key that is looked for, in bytes. A shorter one
 	// is in many ordinary words.
 	minLength = 8
-	// enough is how many bytes of the start of a key are hidden without the rest: long names
-	// are cut.
+	// enough is how many bytes in a row of a key are hidden without the rest: names are cut,
+	// and keys copied badly.
 	enough = 16
 	// maxKeys is how many keys are remembered: several for each of a thousand accounts.
 	maxKeys = 10_000
@@ -35,6 +35,15 @@ type Keys struct {
 	// longest first, by their start. So looking for keys takes as long for a hundred accounts
 	// as for one.
 	forms map[start][]string
+	// blocks are the parts of keys that begin at every minLength bytes, by their bytes. A run of
+	// enough bytes of a key has at least one whole block.
+	blocks map[start][]block
+}
+
+// block is a part of a key that begins at an offset.
+type block struct {
+	key    string // in lower case
+	offset int
 }
 
 // start are the first bytes of a text, in lower case.
@@ -74,7 +83,7 @@ func (k *Keys) isKnown(key string) bool {
 // forget forgets the older half of the keys. It needs k.mutex.
 func (k *Keys) forget() {
 	k.keys = slices.Clone(k.keys[len(k.keys)/2:])
-	k.known, k.whole, k.forms = map[string]bool{}, map[start][]string{}, map[start][]string{}
+	k.known, k.whole, k.forms, k.blocks = map[string]bool{}, map[start][]string{}, map[start][]string{}, map[start][]block{}
 	for _, key := range k.keys {
 		k.remember(key)
 	}
@@ -83,8 +92,13 @@ func (k *Keys) forget() {
 // remember needs k.mutex.
 func (k *Keys) remember(key string) {
 	k.known[key] = true
+	lower := strings.ToLower(key)
 	start := startOf(key)
-	k.whole[start] = append(k.whole[start], strings.ToLower(key))
+	k.whole[start] = append(k.whole[start], lower)
+	for offset := minLength; offset+minLength <= len(lower); offset += minLength {
+		start := startOf(lower[offset:])
+		k.blocks[start] = append(k.blocks[start], block{lower, offset})
+	}
 	longestFirst := func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) }
 	for _, form := range append(formsOf(key), formsOf(key[:min(enough, len(key))])...) {
 		start := startOf(form)
@@ -141,19 +155,59 @@ func (k *Keys) Hide(text string) string {
 	if len(k.keys) == 0 || len(text) < minLength {
 		return text
 	}
-	var shown strings.Builder
-	rest := 0 // of text, that is not in shown
+	var spans []span
 	for i := 0; i+minLength <= len(text); i++ {
-		if n := k.keyAt(text[i:]); n > 0 {
-			shown.WriteString(text[rest:i] + hidden)
-			rest = i + n
-			i = rest - 1
+		found, ok := k.spanAt(text, i)
+		if !ok {
+			continue
+		}
+		for n := len(spans) - 1; n >= 0 && spans[n].end > found.begin; n-- {
+			found = span{min(found.begin, spans[n].begin), max(found.end, spans[n].end)}
+			spans = spans[:n]
+		}
+		spans = append(spans, found)
+	}
+	for _, s := range slices.Backward(spans) {
+		text = text[:s.begin] + hidden + text[s.end:]
+	}
+	if plain, err := url.PathUnescape(text); err == nil && plain != text && k.in(strings.ToLower(plain)) {
+		return hidden // where it is in the text cannot be told
+	}
+	return text
+}
+
+// span is a part of a text that is hidden.
+type span struct{ begin, end int }
+
+// spanAt returns the part of text to hide if a key, the start of one or a block begins at i.
+func (k *Keys) spanAt(text string, i int) (found span, ok bool) {
+	if n := k.keyAt(text[i:]); n > 0 {
+		return span{i, i + n}, true
+	}
+	for _, b := range k.blocks[startOf(text[i:])] {
+		run := span{i, i}
+		for run.begin > 0 && run.begin > i-b.offset && lower(text[run.begin-1]) == b.key[b.offset-(i-run.begin)-1] {
+			run.begin--
+		}
+		for run.end < len(text) && b.offset+run.end-i < len(b.key) && lower(text[run.end]) == b.key[b.offset+run.end-i] {
+			run.end++
+		}
+		if run.end-run.begin >= enough && run.end-run.begin > found.end-found.begin {
+			found, ok = run, true
 		}
 	}
-	if rest == 0 {
-		return text
+	if ok {
+		found.end += wordEnd(text[found.end:])
 	}
-	return shown.String() + text[rest:]
+	return found, ok
+}
+
+// wordEnd returns the length of the rest of a word.
+func wordEnd(text string) int {
+	if end := strings.IndexAny(text, " \t\n\r\f\v\"'\\,;<>"); end >= 0 {
+		return end
+	}
+	return len(text)
 }
 
 // HideEnd is like Hide, for text that may have been cut: it also hides the start of a key,
@@ -181,10 +235,7 @@ func (k *Keys) HideEnd(text string) string {
 func (k *Keys) keyAt(text string) int {
 	for _, form := range k.forms[startOf(text)] {
 		if len(text) >= len(form) && strings.EqualFold(text[:len(form)], form) {
-			if end := strings.IndexAny(text[len(form):], " \t\n\r\f\v\"'\\,;<>"); end >= 0 {
-				return len(form) + end
-			}
-			return len(text)
+			return len(form) + wordEnd(text[len(form):])
 		}
 	}
 	return 0

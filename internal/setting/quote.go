@@ -12,11 +12,21 @@ import (
 // word is a text that is no API key: keys are longer or have capital letters.
 var word = regexp.MustCompile(`^[a-z0-9._-]{1,40}$`)
 
+// maxDigits is the maximum number of digits in a word that is quoted. Keys of lower-case
+// letters and digits have more.
+const maxDigits = 5
+
 // Quotable reports whether an error may quote text, which a user gave or wrote into a
-// file: whether it is a short word without capital letters, or a path that exists. Any
-// other text may be an API key in the wrong place.
+// file: whether it is a short word without capital letters and with few digits, or a path
+// that exists. Any other text may be an API key in the wrong place.
 func Quotable(text string) bool {
-	if word.MatchString(text) {
+	digits := 0
+	for _, c := range text {
+		if '0' <= c && c <= '9' {
+			digits++
+		}
+	}
+	if word.MatchString(text) && digits <= maxDigits {
 		return true
 	}
 	_, err := os.Stat(text)

@@ -16,6 +16,7 @@ func TestQuotable(t *testing.T) {
 		"": false, "x": true, "healthcheck": true, "--web.config_file-2": true, folder: true, ".": true,
 		strings.Repeat("x", 40): true, strings.Repeat("x", 41): false,
 		"Key": false, "a b": false, "a\n": false, "a/b": false, "größe": false, "a=b": false, "a:b": false,
+		"port-10113": true, "a123456": false, "3f9a0b1c2d3e4f5061728394a5b6c7d8": false, "550e8400-e29b-41d4-a716-446655440000": false,
 		filepath.Join(folder, "Missing"): false, "\x00": false,
 	} {
 		if got := setting.Quotable(text); got != want {

@@ -145,7 +145,13 @@ func (o *overview) view() *view {
 	set := o.Accounts()
 	chatbots, without := list(ctx, set)
 	o.fetchDue(ctx, chatbots)
-	return newView(o.Options, set.Named(), chatbots, without)
+	v := newView(o.Options, set.Named(), chatbots, without)
+	if o.ReloadFailure != nil {
+		if err := o.ReloadFailure(); err != nil {
+			v.Reload = err.Error()
+		}
+	}
+	return v
 }
 
 // list returns the chatbots of accounts, asked side by side.

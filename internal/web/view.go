@@ -35,6 +35,7 @@ type view struct {
 	Named             bool // whether accounts have names
 	Chatbots          int
 	States            []stateCount
+	Reload            string // why the last reload failed
 	Notes             []note
 	Rows              []row
 	More              int // number of chatbots without a row

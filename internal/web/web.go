@@ -44,6 +44,8 @@ type Config struct {
 	Accounts func() *accounts.Set
 	// Reload reads the configuration file again; nil if there is none.
 	Reload func(context.Context) error
+	// ReloadFailure returns why the last reload failed, nil if it did not; nil if there is no file.
+	ReloadFailure func() error
 	// Registry holds the metrics of the exporter itself. The handlers add theirs.
 	Registry *prometheus.Registry
 	Logger   log.Logger
