@@ -95,10 +95,10 @@ func wantNoKeys(t *testing.T, texts ...string) {
 	}
 }
 
-// post reloads and returns status and answer.
-func (e *exporter) post(t *testing.T, path string) (int, string) {
+// reload reloads and returns status and answer.
+func (e *exporter) reload(t *testing.T) (int, string) {
 	t.Helper()
-	response, err := http.Post(e.url+path, "", nil)
+	response, err := http.Post(e.url+"/-/reload", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestServeAccounts(t *testing.T) {
 	contains(t, e.get(t, "/probe?account=bolt"), `chatwize_up{account="bolt",chatbot="`+desk+`"} 1`)
 
 	a.writeAccounts(t, "acme, exclude: ''", "foreign")
-	if status, answer := e.post(t, "/-/reload"); status != 200 || answer != "OK\n" {
+	if status, answer := e.reload(t); status != 200 || answer != "OK\n" {
 		t.Errorf("got %d, %s", status, answer)
 	}
 	page = e.get(t, "/metrics")
@@ -144,7 +144,7 @@ func TestServeAccounts(t *testing.T) {
 	e.log.waitFor(t, "added=foreign changed=acme removed=bolt", `account=foreign msg="Discovering the chatbots failed"`)
 
 	a.writeAccounts(t, "acme, token: "+acmeKey)
-	status, answer := e.post(t, "/-/reload")
+	status, answer := e.reload(t)
 	if want := `account "acme": token: an API key must not be in this file`; status != 500 || !strings.Contains(answer, want) {
 		t.Errorf("got %d, %s", status, answer)
 	}
@@ -153,7 +153,7 @@ func TestServeAccounts(t *testing.T) {
 	page2 := e.get(t, "/metrics")
 	contains(t, page2, "chatwize_exporter_config_last_reload_successful 0", `chatwize_up{account="acme",chatbot="`+uuid(1)+`"} 1`)
 	a.writeAccounts(t, "acme")
-	e.post(t, "/-/reload")
+	e.reload(t)
 	time.Sleep(time.Second) // a rendering is shared for that long
 	if overview := e.get(t, "/"); strings.Contains(overview, "Reloading") {
 		t.Error("the page has a failure of the past")
@@ -317,7 +317,7 @@ func TestDemoAccounts(t *testing.T) {
 	if n := strings.Count(page, "\nchatwize_up{"); n != 10 {
 		t.Errorf("got %d chatbots", n)
 	}
-	if status, _ := e.post(t, "/-/reload"); status != 404 {
+	if status, _ := e.reload(t); status != 404 {
 		t.Errorf("a reload got %d", status)
 	}
 }
