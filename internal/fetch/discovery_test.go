@@ -134,7 +134,7 @@ func TestDiscovery(t *testing.T) {
 		// The second failure is of the same minute as the first, the third is not.
 		line := func(failures int) string {
 			return fmt.Sprintf(`level=warn msg="Discovering the chatbots failed" failures=%d reason=not_found err="the API answered 404 Not Found" `+
-				`hint="check the base URL; if it is right, the brand has no list of chatbots: name them in the settings"`+"\n", failures)
+				`hint="check the base URL; if it is right, the brand has no list of chatbots: name them with the setting chatwize.chatbot or, in a file of accounts, chatbots"`+"\n", failures)
 		}
 		none := `level=warn msg="The account has no chatbots" hint="check the base URL and the API key"` + "\n"
 		found := `level=info msg="Discovered the chatbots" chatbots=2` + "\n"

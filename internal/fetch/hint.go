@@ -38,7 +38,7 @@ func Hint(err error, endpoint string) string {
 		return "check that the API key is complete and still valid, and that the base URL is the brand of its account"
 	case client.NotFound:
 		if endpoint == client.EndpointChatbots {
-			return "check the base URL; if it is right, the brand has no list of chatbots: name them in the settings"
+			return "check the base URL; if it is right, the brand has no list of chatbots: name them with the setting chatwize.chatbot or, in a file of accounts, chatbots"
 		}
 		return "check the UUID of the chatbot, and that the base URL is the brand of the account"
 	case client.RateLimited:

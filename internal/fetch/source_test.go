@@ -264,7 +264,7 @@ func TestHint(t *testing.T) {
 		"401":              {failure(client.Unauthorized, 401, nil), client.EndpointSessions, "check that the API key"},
 		"422":              {failure(client.Unauthorized, 422, nil), client.EndpointSessions, "base URL is the brand"},
 		"404 of a chatbot": {failure(client.NotFound, 404, nil), client.EndpointSessions, "check the UUID"},
-		"404 of the list":  {failure(client.NotFound, 404, nil), client.EndpointChatbots, "name them in the settings"},
+		"404 of the list":  {failure(client.NotFound, 404, nil), client.EndpointChatbots, "name them with the setting chatwize.chatbot or, in a file of accounts, chatbots"},
 		"429":              {failure(client.RateLimited, 429, nil), client.EndpointSessions, "scrape less often"},
 		"500":              {failure(client.ServerError, 500, nil), client.EndpointSessions, "ask the support"},
 		"HTML":             {failure(client.InvalidResponse, 200, client.ErrHTML), client.EndpointSessions, "a web page"},

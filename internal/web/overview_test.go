@@ -504,7 +504,7 @@ func TestOverviewAccounts(t *testing.T) {
 		}
 		want := []string{
 			"The account empty has no chatbots to show. Check the base URL, the API key, and which chatbots are included or excluded.",
-			"The account fails could not list its chatbots. not_found , status 404 Check the base URL; if it is right, the brand has no list of chatbots: name them in the settings.",
+			"The account fails could not list its chatbots. not_found , status 404 Check the base URL; if it is right, the brand has no list of chatbots: name them with the setting chatwize.chatbot or, in a file of accounts, chatbots.",
 			"The account late has not listed its chatbots yet. Reload this page in a few seconds.",
 		}
 		if !slices.Equal(notes, want) {
