@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,9 +133,9 @@ func TestAuthority(t *testing.T) {
 // error says what hung.
 func TestTLSFileHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hangs := true
+		var works atomic.Bool
 		file := &tlsFile{bounded(func() (string, error) {
-			if hangs {
+			if !works.Load() {
 				time.Sleep(time.Hour)
 			}
 			return wrongAuthority, nil
@@ -157,7 +158,7 @@ func TestTLSFileHangs(t *testing.T) {
 				t.Errorf("got %v after %v", err, took)
 			}
 		}
-		hangs = false
+		works.Store(true)
 		time.Sleep(time.Hour) // until the reads that hang have ended
 		if took, err := fetch(); took != 0 || !strings.Contains(err.Error(), "not HTTP") {
 			t.Errorf("got %v after %v", err, took)
