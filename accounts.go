@@ -24,7 +24,7 @@ const configFlag = "--config.file (CHATWIZE_CONFIG_FILE)"
 // newManager returns the accounts of the settings, which have been loaded once. It logs a
 // warning if a key is sent unencrypted.
 func (s *settings) newManager(ctx context.Context, logger log.Logger) (*accounts.Manager, error) {
-	s.account.Buffers = &client.Buffers{}
+	s.account.Buffers, s.account.Reads = &client.Buffers{}, &accounts.Reads{}
 	manager := accounts.NewManager(func(ctx context.Context) ([]accounts.Config, error) {
 		configs, err := s.load(ctx)
 		if err == nil {

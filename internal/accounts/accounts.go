@@ -41,6 +41,9 @@ type Config struct {
 	// Keys gets each key that is read, and hides them in the names of chatbots. It may be
 	// nil.
 	Keys *secret.Keys
+	// Reads are the reads of files under way. Accounts that share it, before and after a reload,
+	// leave few that hang. nil: one of its own.
+	Reads *Reads
 	// Buffers is the memory for reading lists; see [client.Config].
 	Buffers *client.Buffers
 	// UserAgent is sent with each request to the API.

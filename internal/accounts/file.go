@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,7 +125,8 @@ func ReadFile(ctx context.Context, path string, defaults Config) ([]Config, erro
 }
 
 func readFile(ctx context.Context, path string, defaults Config) ([]Config, error) {
-	content, err := boundedFile(path)(ctx)
+	defaults.Reads = cmp.Or(defaults.Reads, new(Reads))
+	content, err := defaults.Reads.file(path)(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w; name a file with accounts", cannotRead(err))
 	}
@@ -154,6 +156,14 @@ func readFile(ctx context.Context, path string, defaults Config) ([]Config, erro
 
 // decodeFile decodes a file strictly.
 func decodeFile(content string) ([]account, error) {
+	n := 0
+	for line := range strings.Lines(content) {
+		n++
+		// The parser lets a merge key override the fields above it, such as the URL for a key.
+		if strings.Contains(line, "<<") && !strings.HasPrefix(strings.TrimSpace(line), "#") {
+			return nil, fmt.Errorf("line %d: has <<, but merge keys are not supported; write the fields of each account", n)
+		}
+	}
 	var f file
 	decoder := yaml.NewDecoder(strings.NewReader(content))
 	decoder.SetStrict(true)
@@ -268,7 +278,7 @@ func (r *fileReader) read(ctx context.Context, a account) (Config, error) {
 		{"chatbots", r.readChatbots(a, &c)},
 		{"include", r.readPattern(a.Include, &c.Include, &c)},
 		{"exclude", r.readPattern(a.Exclude, &c.Exclude, &c)},
-		{"tls_config", r.readTLS(ctx, a.TLS, &c.TLS)},
+		{"tls_config", r.readTLS(ctx, a.TLS, &c)},
 		{"token_file", r.readKey(ctx, a.TokenFile, &c)},
 	} {
 		if step.err != nil {
@@ -352,7 +362,8 @@ func (r *fileReader) readPattern(f field, into **regexp.Regexp, c *Config) error
 }
 
 // readTLS reads tls_config and checks its files.
-func (r *fileReader) readTLS(ctx context.Context, f field, into *TLS) error {
+func (r *fileReader) readTLS(ctx context.Context, f field, c *Config) error {
+	into := &c.TLS
 	type plain TLS // without its UnmarshalYAML, whose errors may quote
 	if err := decode(f, (*plain)(into)); err != nil {
 		return err
@@ -361,7 +372,7 @@ func (r *fileReader) readTLS(ctx context.Context, f field, into *TLS) error {
 		return err
 	}
 	into.SetDirectory(r.folder)
-	_, err := newTLSFiles(*into).config(ctx)
+	_, err := newTLSFiles(*into, c.Reads).config(ctx)
 	return err
 }
 
@@ -376,7 +387,7 @@ func (r *fileReader) readKey(ctx context.Context, f field, c *Config) error {
 	}
 	r.keyFiles = append(r.keyFiles, path)
 	c.KeyFile = config.JoinDir(r.folder, path)
-	c.Key = FileKey(c.KeyFile)
+	c.Key = c.Reads.key(c.KeyFile)
 	key, err := c.Key(ctx)
 	if err != nil {
 		return err

@@ -45,7 +45,7 @@ func defaults(t testing.TB) accounts.Config {
 	}
 	return accounts.Config{
 		URL: base, Concurrency: 4, Timeout: 30 * time.Second, DiscoveryInterval: 5 * time.Minute,
-		Source: fetch.SourceOptions{FullInterval: time.Hour}, Keys: &secret.Keys{},
+		Source: fetch.SourceOptions{FullInterval: time.Hour}, Keys: &secret.Keys{}, Reads: &accounts.Reads{},
 	}
 }
 
@@ -105,7 +105,7 @@ accounts:
 	acme.Timeout, acme.Concurrency = 20*time.Second, 2
 	acme.Source.CacheTTL, acme.Source.Window = 24*time.Hour, 48*time.Hour
 	acme.TLS = accounts.TLS{ServerName: "other", InsecureSkipVerify: true}
-	acme.Keys, acme.Proxy = flags.Keys, configs[0].Proxy
+	acme.Keys, acme.Reads, acme.Proxy = flags.Keys, flags.Reads, configs[0].Proxy
 	bolt := flags
 	bolt.Name, bolt.KeyFile, bolt.Exclude = "Bolt & Söhne", filepath.Join(folder, "bolt.key"), nil
 	if want := []accounts.Config{acme, bolt}; !reflect.DeepEqual(configs, want) {
@@ -141,6 +141,8 @@ func TestWrongFile(t *testing.T) {
 		"no YAML":                        {"accounts: [" + key, "line 1 cannot be understood (check the indentation of this line and those around it)"},
 		"a text":                         {key, "line 1 has a value of the wrong type (check the indentation, and the space after the colon)"},
 		"a map":                          {"accounts: {" + key + ": 1}", "line 1 has a value of the wrong type (check the indentation, and the space after the colon)"},
+		"a merge key":                    {head + "  - <<: {timeout: 1s}\n    name: bolt\n", "line 4: has <<, but merge keys are not supported; write the fields of each account"},
+		"a merge key in a line":          {"accounts: [{name: acme, token_file: acme.key, <<: {url: 'http://other'}}]", "line 1: has <<, but merge keys are not supported; write the fields of each account"},
 		"two documents":                  {head + "---\naccounts: []\n", "has more than one document; remove the lines from --- on"},
 		"unknown field":                  {"account: []", "line 1 has an unknown field account"},
 		"unknown field of one":           {head + "    timeouts: 1s\n", "line 4 has an unknown field timeouts"},

@@ -7,9 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"sync/atomic"
-
-	"golang.org/x/sync/singleflight"
 
 	"github.com/chatwize-exporter/chatwize_exporter/internal/setting"
 )
@@ -18,46 +15,7 @@ import (
 // that the key can be rotated. Its errors do not quote the file or its name, which may
 // be a key in the wrong place.
 func FileKey(file string) func(context.Context) (string, error) {
-	return bounded(func() (string, error) { return readKey(file) })
-}
-
-// maxHangingReads is the maximum number of reads that hang. Further calls wait for the
-// last of them.
-const maxHangingReads = 8
-
-// boundedFile returns a function that reads a file of settings, but returns when its context
-// ends.
-func boundedFile(path string) func(context.Context) (string, error) {
-	return bounded(func() (string, error) {
-		content, err := setting.ReadFile(path)
-		return string(content), err
-	})
-}
-
-// bounded returns a function that calls read, but returns when its context ends. A read may
-// hang, as on a network file system; the next call reads anew, as the file may be another.
-func bounded(read func() (string, error)) func(context.Context) (string, error) {
-	var reads singleflight.Group
-	var running atomic.Int32
-	return func(ctx context.Context) (string, error) {
-		result := reads.DoChan("", func() (any, error) {
-			running.Add(1)
-			defer running.Add(-1)
-			return read()
-		})
-		select {
-		case result := <-result:
-			return result.Val.(string), result.Err
-		case <-ctx.Done():
-			if running.Load() < maxHangingReads {
-				reads.Forget("")
-			}
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return "", fmt.Errorf("reading the file was interrupted: %w", context.Cause(ctx))
-			}
-			return "", fmt.Errorf("the file was not read in time: %w", context.Cause(ctx))
-		}
-	}
+	return new(Reads).key(file)
 }
 
 // readKey reads the API key from a file.

@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -37,7 +38,7 @@ func newTransport(ctx context.Context, c Config) (http.RoundTripper, error) {
 	if c.TLS == (TLS{}) {
 		return build(nil)
 	}
-	files := newTLSFiles(c.TLS)
+	files := newTLSFiles(c.TLS, cmp.Or(c.Reads, new(Reads)))
 	tlsConfig, err := files.config(ctx)
 	if err != nil {
 		return nil, err
@@ -62,8 +63,8 @@ type tlsFiles struct {
 	ca, cert, key *tlsFile // nil if there is no such file
 }
 
-func newTLSFiles(settings TLS) tlsFiles {
-	return tlsFiles{settings, newTLSFile(settings.CAFile), newTLSFile(settings.CertFile), newTLSFile(settings.KeyFile)}
+func newTLSFiles(settings TLS, reads *Reads) tlsFiles {
+	return tlsFiles{settings, newTLSFile(settings.CAFile, reads), newTLSFile(settings.CertFile, reads), newTLSFile(settings.KeyFile, reads)}
 }
 
 // none reports whether there are no files.
@@ -146,11 +147,11 @@ type tlsFile struct {
 }
 
 // newTLSFile returns the reader of a file, nil for no file.
-func newTLSFile(path string) *tlsFile {
+func newTLSFile(path string, reads *Reads) *tlsFile {
 	if path == "" {
 		return nil
 	}
-	return &tlsFile{boundedFile(path)}
+	return &tlsFile{reads.file(path)}
 }
 
 // Fetch reads the file, until ctx ends. Its error is a [*fs.PathError] without the path.

@@ -134,7 +134,7 @@ func TestAuthority(t *testing.T) {
 func TestTLSFileHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var works atomic.Bool
-		file := &tlsFile{bounded(func() (string, error) {
+		file := &tlsFile{new(Reads).bounded("ca.pem", func() (string, error) {
 			if !works.Load() {
 				time.Sleep(time.Hour)
 			}
