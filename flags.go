@@ -112,7 +112,7 @@ func (s *settings) newApp() *kingpin.Application {
 
 func (s *settings) addCommands(app *kingpin.Application) {
 	app.Command(serveCommand, "Serve the metrics of the account's chatbots.").Default()
-	demoFlags := app.Command(demoCommand, "Serve the metrics of a simulated account, whatever account is set.")
+	demoFlags := app.Command(demoCommand, "Serve the metrics of a simulated account, whatever account is set. One of its chatbots fails for 20 seconds every five minutes.")
 	flags.Int(demoFlags.Flag("accounts",
 		"Number of simulated accounts. Several have names, as those of --config.file.").
 		Default("1"), &s.demoSize, 1)

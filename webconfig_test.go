@@ -52,7 +52,7 @@ func TestWrongWebConfig(t *testing.T) {
 		"the key as a number": {"rate_limit: {burst: " + key + "}\n", "line 1 has a value of the wrong type (check the indentation, and the space after the colon)"},
 		"given twice":         {"basic_auth_users:\n  " + key + ": a\n  " + key + ": b\n", "line 3 has a field that was given before"},
 		"no YAML":             {"a: b: " + key + "\n", "is not YAML"},
-		"no YAML, further":    {"tls_server_config:\n  - " + key + "\n  x: [\n", "line 2 cannot be understood (check the indentation of this line and those around it)"},
+		"no YAML, further":    {"tls_server_config:\n  - " + key + "\n  x: [\n", "line 2 cannot be understood (check the indentation of this line and those around it; YAML has no tabs)"},
 		"an alias":            {"*" + key + "\n", "is not YAML"},
 		"a control character": {key + "\x01\n", "is not YAML"},
 		"no hash":             {"basic_auth_users: {prometheus: " + key + "}\n", "a password in basic_auth_users is not a bcrypt hash"},

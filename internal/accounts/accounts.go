@@ -202,7 +202,7 @@ func (s *state) directory(config Config) fetch.Directory {
 		if config.Include == nil && config.Exclude == nil {
 			return s.discovery
 		}
-		return selection{s.discovery, config.Include, config.Exclude}
+		return selection{s.discovery, config.Include, config.Exclude, s.logger, new(atomic.Bool)}
 	case slices.ContainsFunc(config.Chatbots, unnamed):
 		if s.named == nil {
 			s.named = fetch.NewNamed(s.shared, config.Chatbots, options)

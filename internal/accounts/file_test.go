@@ -138,7 +138,7 @@ func TestWrongFile(t *testing.T) {
 	tests := map[string]struct{ content, want string }{
 		"empty":                          {"", "accounts: is missing or empty; write one account at least"},
 		"no accounts":                    {"accounts: []", "accounts: is missing or empty; write one account at least"},
-		"no YAML":                        {"accounts: [" + key, "line 1 cannot be understood (check the indentation of this line and those around it)"},
+		"no YAML":                        {"accounts: [" + key, "line 1 cannot be understood (check the indentation of this line and those around it; YAML has no tabs)"},
 		"a text":                         {key, "line 1 has a value of the wrong type (check the indentation, and the space after the colon)"},
 		"a map":                          {"accounts: {" + key + ": 1}", "line 1 has a value of the wrong type (check the indentation, and the space after the colon)"},
 		"a merge key":                    {head + "  - <<: {timeout: 1s}\n    name: bolt\n", "line 4: has <<, but merge keys are not supported; write the fields of each account"},

@@ -3,6 +3,7 @@ package accounts
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -49,6 +50,19 @@ type List struct {
 	Account  *Account
 	Chatbots []client.Chatbot
 	Err      error // nil if there is a list, which may be empty
+}
+
+// Problem returns why there is nothing to fetch: the error of the list, or what to do about a
+// list that is empty. It is nil otherwise.
+func (l List) Problem() error {
+	switch config := l.Account.config; {
+	case l.Err != nil || len(l.Chatbots) > 0:
+		return l.Err
+	case config.Include != nil || config.Exclude != nil:
+		return errors.New("no chatbot is selected; " + selectionHint)
+	default:
+		return errors.New("the account has no chatbots; check the base URL and the API key")
+	}
 }
 
 // Lists returns the lists of all accounts, in their order. It fetches those that are due side

@@ -444,7 +444,8 @@ func TestSelection(t *testing.T) {
 		c := config(t, "acme", newAPI(t))
 		c.Include, _ = setting.Pattern(test.include)
 		c.Exclude, _ = setting.Pattern(test.exclude)
-		account, err := accounts.New(c, log.NewNopLogger())
+		var logged strings.Builder
+		account, err := accounts.New(c, log.NewLogfmtLogger(&logged))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -455,6 +456,13 @@ func TestSelection(t *testing.T) {
 		}
 		if got := strings.Join(names, ", "); got != test.want || err != nil {
 			t.Errorf("include %q, exclude %q: got %s, %v, want %s", test.include, test.exclude, got, err, test.want)
+		}
+		list := accounts.NewSet(account).Lists(t.Context())[0]
+		if problem := list.Problem(); (problem != nil) != (test.want == "") || problem != nil && !strings.Contains(problem.Error(), "check include and exclude") {
+			t.Errorf("include %q, exclude %q: the problem is %v", test.include, test.exclude, problem)
+		}
+		if n := strings.Count(logged.String(), `msg="None of the account's chatbots is selected" chatbots=2 hint="check include`); (n == 1) != (test.want == "") {
+			t.Errorf("include %q, exclude %q: logged %s", test.include, test.exclude, &logged)
 		}
 		for uuid, name := range map[string]string{shopUUID: "Shop", deskUUID: "Test desk", canonicalDesk: "Test desk", other: "Other"} {
 			want := strings.Contains(test.want, name)

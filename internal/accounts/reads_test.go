@@ -64,6 +64,8 @@ func TestReadsAreShared(t *testing.T) {
 			t.Errorf("%d reads hang", n)
 		}
 		time.Sleep(2 * time.Hour)
+		reads.mutex.Lock()
+		defer reads.mutex.Unlock()
 		if len(reads.files) != 0 {
 			t.Errorf("%d files are kept", len(reads.files))
 		}

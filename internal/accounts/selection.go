@@ -4,6 +4,10 @@ import (
 	"context"
 	"regexp"
 	"slices"
+	"sync/atomic"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
 
 	"github.com/chatwize-exporter/chatwize_exporter/client"
 	"github.com/chatwize-exporter/chatwize_exporter/internal/fetch"
@@ -14,14 +18,26 @@ import (
 type selection struct {
 	fetch.Directory
 	include, exclude *regexp.Regexp
+	logger           log.Logger
+	warned           *atomic.Bool // that none is selected
 }
 
 // Chatbots returns the selected chatbots.
 func (s selection) Chatbots(ctx context.Context) ([]client.Chatbot, error) {
 	chatbots, err := s.Directory.Chatbots(ctx)
 	// Others use the same list.
-	return slices.DeleteFunc(slices.Clone(chatbots), func(c client.Chatbot) bool { return !s.selects(c) }), err
+	selected := slices.DeleteFunc(slices.Clone(chatbots), func(c client.Chatbot) bool { return !s.selects(c) })
+	switch none := len(chatbots) > 0 && len(selected) == 0; {
+	case !none:
+		s.warned.Store(false)
+	case !s.warned.Swap(true):
+		level.Warn(s.logger).Log("msg", "None of the account's chatbots is selected", "chatbots", len(chatbots), "hint", selectionHint)
+	}
+	return selected, err
 }
+
+// selectionHint is what to do if no chatbot is selected.
+const selectionHint = "check include and exclude: they must match a whole name or UUID, and case matters"
 
 // Chatbot returns the selected chatbot with a UUID. While there is no list, nobody knows
 // names, so that only a UUID that exclude matches is left out.

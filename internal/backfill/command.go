@@ -133,16 +133,11 @@ func (c Command) chatbots(ctx context.Context, set *accounts.Set, logger log.Log
 // listError returns why the chatbots of an account cannot be read, nil if they can. It names
 // the account, if that has a name.
 func listError(list accounts.List) error {
-	var err error
-	switch {
-	case list.Err != nil: // the log has it with a hint
+	err := list.Problem()
+	if list.Err != nil { // the log has it with a hint
 		err = errors.New("without the list of chatbots, there is nothing to write")
-	case len(list.Chatbots) == 0:
-		err = errors.New("the account has no chatbots; check the base URL and the API key")
-	default:
-		return nil
 	}
-	if list.Account.Name != "" {
+	if err != nil && list.Account.Name != "" {
 		return fmt.Errorf("account %q: %w", list.Account.Name, err)
 	}
 	return err

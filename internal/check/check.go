@@ -43,7 +43,7 @@ func (c Command) Run(ctx context.Context, set *accounts.Set, out io.Writer, term
 	n := 0
 	for _, l := range lists {
 		if l.Err == nil && len(l.Chatbots) == 0 && !set.Named() {
-			return false, cmp.Or(write(out, []Result{}), errNoChatbots)
+			return false, cmp.Or(write(out, []Result{}), l.Problem())
 		}
 		n += len(l.Chatbots)
 	}
@@ -59,10 +59,7 @@ func (c Command) Run(ctx context.Context, set *accounts.Set, out io.Writer, term
 	return !slices.ContainsFunc(results, func(r Result) bool { return !r.OK() }), nil
 }
 
-var (
-	errInterrupted = errors.New("interrupted")
-	errNoChatbots  = errors.New("the account has no chatbots; check the base URL and the API key")
-)
+var errInterrupted = errors.New("interrupted")
 
 // fetchLists fetches the chatbots of lists, in their order. It calls done, concurrently,
 // after each chatbot.

@@ -22,7 +22,7 @@ func Time(flag *kingpin.FlagClause, into *time.Time) {
 		}
 		switch {
 		case err != nil:
-			return time.Time{}, errors.New("must be a date, such as 2026-01-31, a time, such as 2026-01-31T12:00:00Z, or Unix time in seconds, such as 1769860800")
+			return time.Time{}, errors.New("must be a date, such as 2026-01-31, a time, such as 2026-01-31T12:00:00Z, or Unix time in seconds, of ten digits, such as 1769860800")
 		case t.Unix() < 0:
 			return time.Time{}, errors.New("is too early; the earliest is 1970-01-01")
 		}

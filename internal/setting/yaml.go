@@ -15,7 +15,7 @@ var (
 func YAMLProblem(text string) string {
 	var problems []string
 	for _, match := range yamlLine.FindAllStringSubmatch(text, -1) {
-		problem := "cannot be understood (check the indentation of this line and those around it)"
+		problem := "cannot be understood (check the indentation of this line and those around it; YAML has no tabs)"
 		if field := yamlField.FindStringSubmatch(match[2]); field != nil {
 			problem = withField("has an unknown field", field[1])
 		} else if field := yamlTwice.FindStringSubmatch(match[2]); field != nil {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-kit/log"
 	"github.com/klauspost/compress/gzhttp"
@@ -122,7 +123,7 @@ func CheckTelemetryPath(path string) error {
 		return errors.New("must begin with a slash, such as /metrics")
 	case slices.Contains([]string{healthyPath, readyPath, reloadPath, probePath, discoveryPath}, path):
 		return errors.New("is taken by another page; choose another path, such as /metrics")
-	case path != "/" && path != "/"+strings.Trim(pathpkg.Clean(path), "/"), strings.ContainsAny(path, "{} \t?#%"):
+	case path != "/" && path != "/"+strings.Trim(pathpkg.Clean(path), "/"), strings.ContainsAny(path, "{} ?#%"), strings.ContainsFunc(path, unicode.IsControl):
 		return errors.New("must be a plain path, such as /metrics")
 	}
 	return nil

@@ -410,7 +410,7 @@ func TestCheckTelemetryPath(t *testing.T) {
 		"/metrics": "", "/": "", "/a/b.c": "", "/probes": "", "/-/metrics": "",
 		"": slash, "metrics": slash, "key-0815": slash,
 		"/probe": taken, "/sd": taken, "/-/healthy": taken, "/-/ready": taken,
-		"/{x}": plain, "/a}": plain, "/a b": plain, "/a\tb": plain, "//": plain, "/m?x=1": plain, "/m#x": plain, "/m%20": plain,
+		"/{x}": plain, "/a}": plain, "/a b": plain, "/a\tb": plain, "/a\x01": plain, "/a\n": plain, "//": plain, "/m?x=1": plain, "/m#x": plain, "/m%20": plain,
 		"/a/../b": plain, "/./a": plain, "/a/": plain, "//a": plain,
 	}
 	for path, want := range tests {
