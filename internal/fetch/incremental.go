@@ -16,8 +16,9 @@ import (
 // was found not to filter as it should.
 const incrementalPause = 24 * time.Hour
 
-// maxSkew is how far the dates of sessions may be ahead of the Date of a response.
-const maxSkew = time.Hour
+// maxSkew is how far the dates of sessions may be ahead of the Date of a response: of all of
+// them, if they are local times of the east, or of a few that are wrong.
+const maxSkew = 48 * time.Hour
 
 // fetched is a tally, and the local time and the Date of the response that it rests on.
 type fetched struct {
