@@ -2,6 +2,8 @@ package client_test
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -206,5 +208,23 @@ func TestDateOfZeroBytes(t *testing.T) {
 	got, err := sessions(t.Context(), newClientWith(t, "http://api.example", roundTripper(body)))
 	if err != nil || len(got) != 1 || !got[0].Created.IsZero() || !got[0].Malformed {
 		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// A time without a Date is that of the wall clock alone: a Date has no monotonic clock to
+// compare with, and the wall clock may be set back.
+func TestDateIsWallClock(t *testing.T) {
+	base := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Date"] = nil
+		_, _ = io.WriteString(w, "[]")
+	})
+	response, err := newClient(t, base).Sessions(t.Context(), chatbot, client.SessionsOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range response.Sessions {
+	}
+	if response.Date != response.Received.Round(0) || response.Received == response.Received.Round(0) {
+		t.Errorf("got %v, received at %v", response.Date, response.Received)
 	}
 }

@@ -2,10 +2,16 @@ package accounts
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"io"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -127,6 +133,67 @@ func TestAuthority(t *testing.T) {
 	fetch("a file for TLS cannot be read: ")
 	write(right)
 	fetch("it works")
+}
+
+// The certificate of this side is that of its files, also after they changed.
+func TestClientCertificate(t *testing.T) {
+	var shown atomic.Pointer[string]
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown.Store(&r.TLS.PeerCertificates[0].Subject.CommonName)
+		_, _ = io.WriteString(w, "[{}]")
+	}))
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	server.StartTLS()
+	defer server.Close()
+	folder := t.TempDir()
+	certificateFile, keyFile := filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")
+	write := func(name string) {
+		t.Helper()
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}}
+		certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		private, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for file, block := range map[string]*pem.Block{certificateFile: {Type: "CERTIFICATE", Bytes: certificate}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
+			if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write("first")
+	address, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, err := New(Config{
+		URL: address, Key: InlineKey("key-0815"), Concurrency: 1, Timeout: 10 * time.Second,
+		TLS: TLS{CertFile: certificateFile, KeyFile: keyFile, InsecureSkipVerify: true},
+	}, log.NewNopLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer account.state.remove()
+	for _, name := range []string{"first", "second"} {
+		write(name)
+		result := account.Source.FetchAll(t.Context(), []client.Chatbot{{UUID: "7f5e5376dbf045cd8c72c60f428653d1"}})[0]
+		if result.Err != nil || *shown.Load() != name {
+			t.Errorf("got %v, want %s; %v", shown.Load(), name, result.Err)
+		}
+	}
+	if err := os.WriteFile(keyFile, []byte("no key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newTLSFiles(account.config.TLS, new(Reads)).config(t.Context()); !errors.Is(err, errTLS) {
+		t.Errorf("got %v", err)
+	}
 }
 
 // A file of TLS whose file system hangs ends with the fetch, and not with the transport. The
