@@ -71,18 +71,23 @@ func (r *Reads) join(file string, f func() (string, error)) *read {
 		reads.running++
 		go func() {
 			next.content, next.err = f()
-			close(next.done)
-			r.mutex.Lock()
-			defer r.mutex.Unlock()
-			if reads.current == next {
-				reads.current = nil
-			}
-			if reads.running--; reads.running == 0 {
-				delete(r.files, file)
-			}
+			r.end(file, reads, next)
+			close(next.done) // the next caller already reads anew
 		}()
 	}
 	return reads.current
+}
+
+// end forgets a read that has ended.
+func (r *Reads) end(file string, reads *fileReads, ended *read) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if reads.current == ended {
+		reads.current = nil
+	}
+	if reads.running--; reads.running == 0 {
+		delete(r.files, file)
+	}
 }
 
 // leave makes the next caller read a file anew, unless too many reads hang.

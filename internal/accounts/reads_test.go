@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -70,4 +71,19 @@ func TestReadsAreShared(t *testing.T) {
 			t.Errorf("%d files are kept", len(reads.files))
 		}
 	})
+}
+
+// A read that has ended is not shared: the file may have changed.
+func TestReadsAreNew(t *testing.T) {
+	var reads Reads
+	n := 0
+	count := reads.bounded("n", func() (string, error) {
+		n++
+		return strconv.Itoa(n), nil
+	})
+	for i := range 10_000 {
+		if got, err := count(t.Context()); got != strconv.Itoa(i+1) || err != nil {
+			t.Fatalf("got %s, %v, want %d", got, err, i+1)
+		}
+	}
 }
