@@ -160,9 +160,9 @@ const (
 	maxRetryAfter = 15 * time.Minute
 )
 
-// retryAfter returns how long to pause after a response that came now. It reports whether the Retry-After header says so, in seconds or as a date (RFC
-// 9110, section 10.2.3). A date counts from the Date of the response, so that a wrong
-// local clock does not matter.
+// retryAfter returns how long to pause after a response that came now. It reports whether
+// the Retry-After header says so, in seconds or as a date (RFC 9110, section 10.2.3). A date
+// counts from the Date of the response, so that a wrong local clock does not matter.
 func retryAfter(header http.Header, now time.Time) (wait time.Duration, said bool) {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	if value != "" && strings.Trim(value, "0123456789") == "" {
